@@ -1,0 +1,3 @@
+"""The ``calque`` command."""
+
+__all__: list[str] = []

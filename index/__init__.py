@@ -1,0 +1,3 @@
+"""Many images on disk: catalogue, vocabulary, segments, search."""
+
+__all__: list[str] = []

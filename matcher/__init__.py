@@ -1,0 +1,3 @@
+"""Image science: arrays in, arrays out."""
+
+__all__: list[str] = []
