@@ -1,0 +1,108 @@
+"""What an index was made with: frozen when the index is created, compared whenever it is opened."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from matcher.errors import SettingsMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["FORMAT_VERSION", "Settings"]
+
+FORMAT_VERSION = 1
+"""The index format that this calque writes (docs/format.md)."""
+
+Number = bool | int | float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that must be equal for two images to be comparable.
+
+    Attributes
+    ----------
+    vocabulary : str
+        Name of the visual vocabulary.
+    vocabulary_hash : str
+        Hash of its contents.
+    extractor, extractor_version : str
+        Name and version of the feature extractor.
+    extractor_parameters : tuple of (str, value)
+        Its parameters, ascending by name; a mapping is accepted.
+    work_size : int
+        Long side, in pixels, to which images are reduced before extraction.
+    max_features : int
+        Budget of features per image.
+    format_version : int
+        Version of the files' format.
+    """
+
+    vocabulary: str
+    vocabulary_hash: str
+    extractor: str = "rootsift"
+    extractor_version: str = "1"
+    extractor_parameters: tuple[tuple[str, Number], ...] = field(default=())
+    work_size: int = 1600
+    max_features: int = 4000
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        pairs = tuple(sorted(dict(self.extractor_parameters).items()))
+        object.__setattr__(self, "extractor_parameters", pairs)
+        for name in ("work_size", "max_features", "format_version"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise SettingsMismatch(f"setting {name} must be a positive whole number, got {value!r}")
+
+    @property
+    def parameters(self) -> dict[str, Number]:
+        """The extractor's parameters by name."""
+        return dict(self.extractor_parameters)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as plain JSON types."""
+        return asdict(self) | {"extractor_parameters": self.parameters}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Return the settings held in `values`; keys left out take their defaults.
+
+        Raises
+        ------
+        SettingsMismatch
+            For a key that is no setting (the message suggests the nearest) and for a missing one.
+        """
+        known = [item.name for item in fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"settings are: {', '.join(known)}"
+                raise SettingsMismatch(f"unknown setting {key!r}; {hint}")
+        missing = [name for name in ("vocabulary", "vocabulary_hash") if name not in values]
+        if missing:
+            raise SettingsMismatch(f"setting {missing[0]!r} is missing")
+        return cls(**values)
+
+    def to_json(self) -> str:
+        """Return the settings as one line of JSON, equal for equal settings."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Return the settings written by `to_json`."""
+        return cls.from_dict(json.loads(text))
+
+    def require(self, wanted: Settings, where: object) -> None:
+        """Raise `SettingsMismatch`, naming `where` and both values, unless these settings equal `wanted`."""
+        for item in fields(self):
+            have, want = getattr(self, item.name), getattr(wanted, item.name)
+            if have != want:
+                raise SettingsMismatch(
+                    f"{where} was made with {item.name}={have!r}, asked for {item.name}={want!r}; "
+                    "use the settings it was made with or make a new index"
+                )
