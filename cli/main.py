@@ -1,0 +1,108 @@
+"""The ``calque`` command: a table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["COMMANDS", "Commands", "calque", "main"]
+
+# Name -> module and one line of help. The lines stand here because asking a command for its own would import it.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "add": ("cli.add", "Put images, folders, lists, PDFs into an index; creates it."),
+    "search": ("cli.search", "Find a picture, or many, on the images of an index."),
+    "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
+    "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),
+    "check": ("cli.check", "Verify that every file of an index is whole."),
+    "remove": ("cli.remove", "Take images or folders out of an index."),
+    "compact": ("cli.compact", "Rewrite an index without what was removed."),
+    "train": ("cli.train", "Train a vocabulary for an unusual collection."),
+    "demo": ("cli.demo", "Do the whole job on real images, offline."),
+}
+_WRITES_TO_AN_INDEX = ("add", "remove", "compact")
+_INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """A group whose commands are imported on first use, so that ``calque --help`` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and return its exit status."""
+        try:
+            status = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the results has had enough (`| head`): nothing failed, and nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except KeyboardInterrupt:
+            writes = ctx.invoked_subcommand in _WRITES_TO_AN_INDEX
+            advice = "; the index is valid, run the same command again to go on" if writes else ""
+            click.echo(f"\ncalque: interrupted{advice}", err=True)
+            return _INTERRUPTED
+        return status
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit status: 0 found or done, 1 nothing found or some inputs failed, 2 wrong usage or failure.",
+)
+@click.version_option(package_name="calque", message="%(prog)s %(version)s")
+def calque() -> None:
+    """Find a picture again in collections of scans.
+
+    Where it is (page and region), how sure (false alarms expected by chance), how it was printed (upright, turned,
+    mirrored, inverted), with the proof.
+
+    \b
+    Examples:
+      calque add scans.calque scans/
+      calque search scans.calque scans/p12.jpg --region 310,420,500,640 -o proof/
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit status; errors become one line on stderr.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after ``calque``; those of the process by default.
+    """
+    try:
+        status = calque.main(arguments, prog_name="calque", standalone_mode=False)
+    except click.Abort:
+        status = _INTERRUPTED
+    except Exception as error:
+        if os.environ.get("CALQUE_DEBUG"):
+            raise
+        # Not at the top: a command that goes well needs no error messages.
+        from cli.errors import explain
+
+        click.echo(explain(error), err=True)
+        status = 2
+    sys.exit(status)

@@ -1,0 +1,57 @@
+"""Arguments and options that several commands share, so that they mean and are called the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.output import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["REGION", "format_option", "index_argument", "quiet_option", "region_option"]
+
+
+class RegionType(click.ParamType):
+    """A box typed as ``X,Y,WIDTH,HEIGHT`` in pixels of the image."""
+
+    name = "region"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the `matcher.types.Region` that `value` spells."""
+        # Commands import what computes only when they run: their --help stays quick.
+        from matcher.types import Region
+
+        if isinstance(value, Region):
+            return value
+        try:
+            x, y, width, height = (float(part) for part in str(value).split(","))
+            return Region(x, y, width, height)
+        except ValueError:
+            self.fail(f"{value!r} is no box; give X,Y,WIDTH,HEIGHT in pixels, such as 310,420,500,640", param, ctx)
+
+
+REGION = RegionType()
+
+index_argument = click.argument("index", type=click.Path(path_type=Path))
+
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr, only failures.")
+
+region_option = click.option(
+    "--region", type=REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
+)
+
+
+def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--format`` to a command."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How results are written on stdout.",
+    )(function)

@@ -1,0 +1,246 @@
+"""``calque search``: one picture or a batch of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from cli.options import format_option, index_argument, quiet_option, region_option
+from cli.output import write_json, write_rows
+from cli.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from cli.output import Format
+    from index.search import Answer, Query
+    from index.store import Index
+    from matcher.types import Region
+
+__all__ = ["read_queries", "search"]
+
+_QUERY_KEYS = {"id", "image", "region", "page"}
+_COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers", "false_alarms", "score"]
+
+
+@click.command()
+@index_argument
+@click.argument("image", type=click.Path(path_type=Path), required=False)
+@click.option("--page", type=click.IntRange(min=0), default=0, help="Page of IMAGE, counted from 0.  [default: 0]")
+@region_option
+@click.option("--top", type=click.IntRange(min=1), help="At most this many hits a query; all by default.")
+@click.option(
+    "--max-false-alarms",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Leave out hits less sure than this: chance alone would give that many in one search. 1e-3 is safe.",
+)
+@click.option(
+    "--relations",
+    default="all",
+    show_default=True,
+    help="How the picture may reappear, such as same,mirrored; out of same, mirrored, inverted, mirrored+inverted.",
+)
+@click.option(
+    "--queries",
+    type=click.Path(path_type=Path),
+    help='Many queries, one a line: {"id": "q1", "image": "a.jpg", "region": [x, y, w, h] or null, "page": 0}.',
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for a report.html with every hit drawn beside its query.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads; one for each core by default.")
+@format_option
+@quiet_option
+def search(
+    index: Path,
+    image: Path | None,
+    page: int,
+    region: Region | None,
+    top: int | None,
+    max_false_alarms: float,
+    relations: str,
+    queries: Path | None,
+    output: Path | None,
+    threads: int | None,
+    form: Format,
+    quiet: bool,
+) -> int:
+    """Find IMAGE, or what is inside its --region, on the images of INDEX.
+
+    With --queries a whole batch: image paths are taken from the current folder, else from the folder of the
+    queries file. A query that cannot be used is answered with its error and holds up no other.
+
+    Hits are sorted by decreasing score; several may lie on one image. Exit status: 0 something was found,
+    1 nothing was found or some queries failed, 2 wrong usage or failure.
+
+    \b
+    Examples:
+      calque search scans.calque photo.jpg
+      calque search scans.calque p12.jpg --region 310,420,500,640 -o proof/
+      calque search scans.calque photo.jpg --max-false-alarms 1e-6 --format json
+      calque search scans.calque --queries photos.jsonl --format jsonl > answers.jsonl
+    """
+    from index.search import Query
+    from index.store import Index
+
+    asked: list[Query | Answer]
+    if image is not None and queries is None:
+        asked = [Query(str(image), image, region, page)]
+    elif queries is not None and image is None:
+        if region is not None or page:
+            raise click.UsageError("with --queries, every line has its own region and page")
+        asked = list(read_queries(queries))
+    else:
+        raise click.UsageError("give either an IMAGE or --queries FILE")
+    batch = queries is not None
+    options: dict[str, Any] = {
+        "top": top,
+        "max_false_alarms": max_false_alarms,
+        "relations": _relations(relations),
+        "threads": threads,
+    }
+    with Index.open(index) as opened, Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
+        watched = _watched(_answers(opened, asked, options), progress, batch=batch)
+        return _write(_reported(watched, output), form, batch=batch)
+
+
+def read_queries(path: Path) -> Iterator[Query | Answer]:
+    """Read a queries file.
+
+    Parameters
+    ----------
+    path : Path
+        JSON Lines; blank lines are passed over.
+
+    Yields
+    ------
+    Query or Answer
+        What each line asks for, or, for a line that cannot be used, the answer that says why.
+
+    Raises
+    ------
+    InputError
+        If the file itself cannot be read.
+    """
+    from index.search import Answer
+    from matcher.errors import InputError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the queries cannot be read ({error}); give a file of JSON lines in UTF-8") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        values: Any = None
+        try:
+            values = json.loads(line)
+            yield _query(values, number, path.parent)
+        except (ValueError, TypeError) as error:
+            known = values if isinstance(values, dict) else {}
+            name, image = str(known.get("id", number)), Path(str(known.get("image", "")))
+            yield Answer(name, image, None, 0.0, (), f"{path}, line {number}: {error}")
+
+
+def _query(values: Any, number: int, folder: Path) -> Query:
+    from index.search import Query
+    from matcher.types import Region
+
+    if not isinstance(values, dict) or not isinstance(values.get("image"), str):
+        raise ValueError('a query is an object with at least an "image", such as {"image": "a.jpg"}')
+    if unknown := sorted(set(values) - _QUERY_KEYS):
+        raise ValueError(f"unknown key {unknown[0]!r}; a query has {', '.join(sorted(_QUERY_KEYS))}")
+    image = Path(values["image"])
+    if not image.exists() and (folder / image).exists():
+        image = folder / image
+    box, page = values.get("region"), values.get("page", 0)
+    if box is not None and (not isinstance(box, list) or len(box) != 4):
+        raise ValueError(f"region {box!r} is no [x, y, width, height]")
+    if isinstance(page, bool) or not isinstance(page, int) or page < 0:
+        raise ValueError(f"page {page!r} is no page number, counted from 0")
+    region = None if box is None else Region(*(float(number) for number in box))
+    return Query(str(values.get("id", number)), image, region, page)
+
+
+def _relations(text: str) -> tuple[str, ...]:
+    from matcher.types import Relation
+
+    known = get_args(Relation)
+    wanted = known if text == "all" else tuple(part.strip() for part in text.split(","))
+    for name in wanted:
+        if name not in known:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(known)}", param_hint="--relations")
+    return wanted
+
+
+def _answers(index: Index, asked: list[Query | Answer], options: dict[str, Any]) -> Iterator[Answer]:
+    """Answer the queries in their order; those that came with an answer (an error) keep it."""
+    from index.search import Answer, search
+
+    found = search(index, [item for item in asked if not isinstance(item, Answer)], **options)
+    for item in asked:
+        yield item if isinstance(item, Answer) else next(found)
+
+
+def _watched(answers: Iterable[Answer], progress: Progress, *, batch: bool) -> Iterator[Answer]:
+    """Pass answers on; tell progress and failures on stderr. A single query's failure ends the command."""
+    from matcher.errors import InputError
+
+    for done, answer in enumerate(answers, start=1):
+        if answer.error is not None:
+            if not batch:
+                raise InputError(answer.error)
+            progress.message(f"calque: query {answer.id}: {answer.error}")
+        yield answer
+        progress.update(done)
+
+
+def _reported(answers: Iterable[Answer], output: Path | None) -> Iterator[Answer]:
+    """Pass answers on, and draw them into the report if there is to be one."""
+    if output is None:
+        yield from answers
+        return
+    from cli.report import ReportWriter
+
+    writer = ReportWriter(output)
+    try:
+        for answer in answers:
+            writer.add(answer)
+            yield answer
+    finally:
+        click.echo(f"calque: report in {writer.close()}", err=True)
+
+
+def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
+    """Write the answers, return the exit status."""
+    from index.search import answer_as_dict
+
+    found = failed = False
+    plain: list[dict[str, Any]] = []
+    for answer in answers:
+        found |= bool(answer.hits)
+        failed |= answer.error is not None
+        values = answer_as_dict(answer)
+        if form == "jsonl":
+            write_json(values, line=True)
+        else:
+            plain.append(values)
+    if form == "json":
+        write_json(plain if batch else plain[0])
+    elif form != "jsonl":
+        rows = [{"query": values["id"], **hit} for values in plain for hit in values["hits"]]
+        if form == "table":
+            rows = [{**row, "region": [round(edge) for edge in row["region"]]} for row in rows]
+        if rows or form == "csv":
+            write_rows(rows, ["query", *_COLUMNS] if batch or form == "csv" else _COLUMNS, form)
+    if not found and not failed:
+        click.echo("calque: nothing found", err=True)
+    return 0 if found and not failed else 1

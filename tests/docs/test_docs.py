@@ -1,0 +1,72 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.main import COMMANDS, calque
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+command_line_docs = runpy.run_path(str(REPOSITORY / "docs" / "make_cli_docs.py"))["command_line_docs"]
+GUIDES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+
+
+def calls_of_calque(text: str) -> list[list[str]]:
+    """Return the words of every `calque …` call in the fenced console blocks of a Markdown text."""
+    calls = []
+    for block in re.findall(r"^```(?:console|sh|bash|shell)\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
+        # Output stands in the same blocks: only lines with a prompt, or none at all in the block, are calls.
+        lines = block.replace("\\\n", " ").splitlines()
+        prompted = [line.strip()[2:] for line in lines if line.strip().startswith("$ ")]
+        for line in prompted or lines:
+            words = shlex.split(line, comments=True)
+            if words and Path(words[0]).name == "calque":
+                calls.append(words[1:])
+    return calls
+
+
+def documented_calls() -> list[tuple[str, list[str]]]:
+    return [(path.name, call) for path in GUIDES if path.exists() for call in calls_of_calque(path.read_text("utf-8"))]
+
+
+def test_the_committed_command_line_docs_are_the_generated_ones() -> None:
+    assert (REPOSITORY / "docs" / "cli.md").read_text("utf-8") == command_line_docs(), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_with_an_example(name: str) -> None:
+    section = command_line_docs().split(f"\n## calque {name}\n")[1].split("\n## ")[0]
+    assert f"calque {name} " in section.split("Examples:")[1] or name == "demo"
+    assert "Usage: calque" in section
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    command = calque.get_command(click.Context(calque), name)
+    assert command is not None
+    silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
+    assert not silent
+
+
+@pytest.mark.parametrize(("document", "call"), documented_calls(), ids=lambda value: str(value))
+def test_documented_calls_exist(document: str, call: list[str]) -> None:
+    """Every call shown parses: the command, its options and the number of its arguments are real."""
+    words = call[: min((i for i, word in enumerate(call) if word in {"|", ">", "&&", ";"}), default=len(call))]
+    if not words or words[0].startswith("-"):
+        return
+    assert words[0] in COMMANDS, f"{document} names an unknown command"
+    command = calque.get_command(click.Context(calque), words[0])
+    assert command is not None
+    if "--help" not in words:
+        command.make_context(words[0], words[1:], resilient_parsing=False)
+
+
+def test_calls_are_found_in_console_blocks() -> None:
+    text = "x\n```console\n$ calque info a.calque | head\nimages 3\n```\n```text\ncalque nonsense\n```\n"
+    assert calls_of_calque(text) == [["info", "a.calque", "|", "head"]]
