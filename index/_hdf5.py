@@ -62,7 +62,7 @@ class Header(NamedTuple):
     settings: Settings
     layout: dict[str, tuple[tuple[int, ...], int]]
     checksums: dict[str, int]
-    bytes: int
+    n_bytes: int
 
 
 def read_header(path: Path) -> Header:

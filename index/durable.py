@@ -50,7 +50,11 @@ def naming_full_disk(path: Path) -> Iterator[None]:
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
     # SQLite reports a file-size limit as a failed write, a full disk or quota as SQLITE_FULL.
-    return error.sqlite_errorcode in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+    return error.sqlite_errorcode in {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR_WRITE,
+        sqlite3.SQLITE_IOERR_SHMSIZE,
+    }
 
 
 @contextmanager
@@ -65,9 +69,9 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            reach("segment.synced")
+            reach("file.synced")
             os.replace(temporary, path)  # noqa: PTH105 - the one call whose name says that it is atomic
-            reach("segment.renamed")
+            reach("file.renamed")
             fsync_folder(path.parent)
     except BaseException:
         with suppress(OSError):

@@ -9,24 +9,23 @@ from collections import Counter
 __all__ = ["POINTS", "reach"]
 
 POINTS = (
+    "create.catalogue_written",
     "segment.begun",
     "segment.half",
     "segment.written",
-    "segment.synced",
-    "segment.renamed",
+    "file.synced",
+    "file.renamed",
     "add.before_commit",
     "add.in_transaction",
     "add.committed",
     "merge.before_commit",
     "merge.in_transaction",
     "merge.committed",
-    "merge.unlinked_one",
+    "merge.one_deleted",
     "remove.in_transaction",
     "remove.committed",
     "compact.before_vacuum",
-    "create.catalogue_written",
-    "create.renamed",
-    "sweep.one",
+    "sweep.one_deleted",
 )
 """All fault points, in no order."""
 

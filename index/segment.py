@@ -74,7 +74,7 @@ class Segment:
     path: Path
     settings: Settings
     checksums: dict[str, int]
-    bytes: int
+    n_bytes: int
     words: NDArray[np.uint16]
     offsets: NDArray[np.int64]
     images: NDArray[np.uint16]
@@ -131,7 +131,7 @@ class Segment:
         if len(dead):
             alive[np.isin(arrays["image_ids"], np.asarray(dead, dtype=np.int64))] = False
         alive.flags.writeable = False
-        return cls(path, header.settings, header.checksums, header.bytes, alive=alive, **arrays)
+        return cls(path, header.settings, header.checksums, header.n_bytes, alive=alive, **arrays)
 
     def local(self, image_id: int) -> int:
         """Return the local number of a catalogue id; `KeyError` where this segment has no such image."""
@@ -171,7 +171,7 @@ class Segment:
             Whether to read the postings too: every checksum, and that both orders list the same features.
         """
         arrays = {name: getattr(self, name) for name in DATASETS}
-        header = Header(self.settings, {}, self.checksums, self.bytes)
+        header = Header(self.settings, {}, self.checksums, self.n_bytes)
         damage = _damaged_checksums(arrays, header, DATASETS if deep else SMALL) + _disorder(arrays)
         if not damage and deep:
             damage = self._disordered_postings()

@@ -1,0 +1,230 @@
+"""A pool of processes that encode files, and that outlives any of them.
+
+A file that crashes its process (a decoder's bug, too little memory) costs that file, not the job: each worker does
+its tasks in turn, so the first one that it has not answered is the culprit. It gets a second chance with no other
+task beside it, since a process killed for want of memory need not be the one that wanted it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections import deque
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from matcher.errors import CalqueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+__all__ = ["Failed", "WorkerPool", "attempt", "default_workers"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_QUEUED = 2
+"""Tasks handed to a worker: the one it does and the next, so that it need not wait for the parent."""
+
+_AHEAD = 8
+"""Results kept per worker until their turn comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The outcome of a task that raised, or that killed its process."""
+
+    reason: str
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Worker:
+    """One process, the pipe to it and what it has been handed, oldest first."""
+
+    def __init__(self, context: Any, prepare: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self.pipe, theirs = context.Pipe()
+        self.tasks: deque[int] = deque()
+        self.ready = False
+        self.process = context.Process(target=_work, args=(theirs, prepare, arguments), daemon=True)
+        with _interrupts_blocked():
+            self.process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+class WorkerPool(Generic[Task, Result]):
+    """Processes that each call ``prepare(*arguments)`` once and then the function it returns on task after task.
+
+    `prepare`, tasks and results must be picklable. Leaving the ``with`` block stops the processes.
+    """
+
+    def __init__(
+        self, prepare: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], workers: int
+    ) -> None:
+        self._prepare = prepare
+        self._arguments = arguments
+        self._wanted = max(1, workers)
+        # Forking a process that has threads (numba, OpenCV, a web server) may deadlock; spawning never does.
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> WorkerPool[Task, Result]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.stop()
+        self._workers.clear()
+
+    def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+        """Yield each task with its result, in the order of the tasks, with a bounded number of them under way."""
+        source = enumerate(tasks)
+        open_tasks: dict[int, Task] = {}
+        results: dict[int, Result | Failed] = {}
+        retry: deque[int] = deque()
+        suspects: set[int] = set()
+        turn = 0
+        exhausted = False
+        while True:
+            # Tasks of a dead worker are repeated one at a time; a suspect has no other task under way beside it.
+            tried = {number for worker in self._workers for number in worker.tasks}
+            while not (exhausted or retry or tried & suspects) and len(open_tasks) < self._wanted * _AHEAD:
+                worker = self._idle(_QUEUED)
+                if worker is None:
+                    break
+                try:
+                    number, task = next(source)
+                except StopIteration:
+                    exhausted = True
+                    break
+                open_tasks[number] = task
+                self._hand(worker, number, task)
+            if retry and not tried:
+                worker = self._idle(1)
+                if worker is not None:
+                    number = retry.popleft()
+                    self._hand(worker, number, open_tasks[number])
+            if turn in results:
+                yield open_tasks.pop(turn), results.pop(turn)
+                turn += 1
+                continue
+            if not open_tasks:
+                return
+            for worker, answer in self._answers():
+                if answer is not None:
+                    results[answer[0]] = answer[1]
+                    continue
+                if not worker.ready:
+                    raise CalqueError(
+                        f"a worker process could not start (exit status {worker.process.exitcode}), see its message "
+                        "above; a script that adds images must do so under: if __name__ == '__main__'"
+                    )
+                culprit, *innocent = worker.tasks
+                if culprit in suspects:
+                    results[culprit] = Failed(_epitaph(worker.process.exitcode))
+                else:
+                    suspects.add(culprit)
+                    retry.append(culprit)
+                retry.extend(innocent)
+
+    def _idle(self, most: int) -> _Worker | None:
+        """Return the worker with the fewest tasks, a new one if that is better, None if all have `most`."""
+        best = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
+        if (best is None or best.tasks) and len(self._workers) < self._wanted:
+            best = _Worker(self._context, self._prepare, self._arguments)
+            self._workers.append(best)
+        return best if best is not None and len(best.tasks) < most else None
+
+    @staticmethod
+    def _hand(worker: _Worker, number: int, task: Task) -> None:
+        worker.tasks.append(number)
+        with contextlib.suppress(OSError):  # the pipe of a dead worker; its end is noticed when it is next read
+            worker.pipe.send((number, task))
+
+    def _answers(self) -> Iterator[tuple[_Worker, tuple[int, Result | Failed] | None]]:
+        """Wait for workers and yield their answers, None for a worker that has died, which is taken out."""
+        busy = {worker.pipe: worker for worker in self._workers if worker.tasks}
+        for pipe in wait(list(busy)):
+            worker = busy[pipe]
+            try:
+                number, answer = worker.pipe.recv()
+            except (EOFError, OSError):
+                worker.process.join()
+                self._workers.remove(worker)
+                yield worker, None
+                continue
+            if number is not None:
+                worker.tasks.remove(number)
+                yield worker, (number, answer)
+            elif answer is not None:
+                raise answer
+            else:
+                worker.ready = True
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from the processes started meanwhile: it reaches the parent too, which stops them in its own time."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _epitaph(exit_code: int | None) -> str:
+    if exit_code is not None and exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        hint = "too little memory?" if name == "SIGKILL" else "a defect in a decoder?"
+        return f"the process that read it was ended by {name} ({hint}); convert the file, or use fewer workers"
+    return f"the process that read it ended with status {exit_code}; convert the file to another format"
+
+
+def attempt(function: Callable[[Task], Result], task: Task) -> Result | Failed:
+    """Return ``function(task)``, or why it failed."""
+    try:
+        return function(task)
+    except CalqueError as error:
+        return Failed(str(error))
+    except Exception as error:
+        return Failed(f"{type(error).__name__}: {error}")
+
+
+def _work(pipe: Connection, prepare: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...]) -> None:
+    """Answer tasks until the parent closes the pipe or ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # One process per core: threads inside would only contend.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[name] = "1"
+    with contextlib.suppress(EOFError, OSError):  # the parent has gone
+        try:
+            import cv2
+
+            cv2.setNumThreads(1)
+            function = prepare(*arguments)
+        except Exception as error:
+            pipe.send((None, error))
+            return
+        pipe.send((None, None))
+        while True:
+            number, task = pipe.recv()
+            pipe.send((number, attempt(function, task)))
