@@ -33,19 +33,25 @@ def _drawing(context: click.Context, parameter: click.Parameter, value: Path | N
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @region_option
-@click.option("--page-a", type=click.IntRange(min=0), default=0, show_default=True, help="Page of A, from 0.")
-@click.option("--page-b", type=click.IntRange(min=0), default=0, show_default=True, help="Page of B, from 0.")
+@click.option(
+    "--page-a", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Page of A, from 0."
+)
+@click.option(
+    "--page-b", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Page of B, from 0."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
     callback=_drawing,
+    metavar="FILE",
     help="Picture of the surest match, B laid over A: A in red, B in cyan, agreement black. A .gif shows them in turn.",
 )
 @click.option(
     "--proof",
     type=click.Path(path_type=Path, dir_okay=False),
     callback=_drawing,
+    metavar="FILE",
     help="Picture of A beside B with the place found and the inliers.",
 )
 @format_option

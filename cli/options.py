@@ -12,10 +12,10 @@ from cli.output import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["REGION", "format_option", "index_argument", "quiet_option", "region_option"]
+__all__ = ["format_option", "index_argument", "quiet_option", "region_option"]
 
 
-class RegionType(click.ParamType):
+class _RegionType(click.ParamType):
     """A box typed as ``X,Y,WIDTH,HEIGHT`` in pixels of the image."""
 
     name = "region"
@@ -34,14 +34,14 @@ class RegionType(click.ParamType):
             self.fail(f"{value!r} is no box; give X,Y,WIDTH,HEIGHT in pixels, such as 310,420,500,640", param, ctx)
 
 
-REGION = RegionType()
+_REGION = _RegionType()
 
 index_argument = click.argument("index", type=click.Path(path_type=Path))
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr, only failures.")
 
 region_option = click.option(
-    "--region", type=REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
+    "--region", type=_REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
 )
 
 
@@ -53,5 +53,6 @@ def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
         type=click.Choice(FORMATS),
         default="table",
         show_default=True,
+        metavar="|".join(FORMATS),
         help="How results are written on stdout.",
     )(function)

@@ -29,34 +29,40 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
 @click.command()
 @index_argument
 @click.argument("image", type=click.Path(path_type=Path), required=False)
-@click.option("--page", type=click.IntRange(min=0), default=0, help="Page of IMAGE, counted from 0.  [default: 0]")
+@click.option(
+    "--page", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Page of IMAGE, from 0."
+)
 @region_option
-@click.option("--top", type=click.IntRange(min=1), help="At most this many hits a query; all by default.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="At most this many hits a query; all by default.")
 @click.option(
     "--max-false-alarms",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
+    metavar="F",
     help="Leave out hits less sure than this: chance alone would give that many in one search. 1e-3 is safe.",
 )
 @click.option(
     "--relations",
     default="all",
     show_default=True,
+    metavar="LIST",
     help="How the picture may reappear, such as same,mirrored; out of same, mirrored, inverted, mirrored+inverted.",
 )
 @click.option(
     "--queries",
     type=click.Path(path_type=Path),
+    metavar="FILE",
     help='Many queries, one a line: {"id": "q1", "image": "a.jpg", "region": [x, y, w, h] or null, "page": 0}.',
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
     help="Folder for a report.html with every hit drawn beside its query.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Threads; one for each core by default.")
+@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
 @format_option
 @quiet_option
 def search(

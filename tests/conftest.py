@@ -101,9 +101,9 @@ def calque() -> Calque:
 
 @pytest.fixture(scope="session")
 def scans_index(collection: Collection, calque: Calque, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of `collection`, made by the command line; to be read only."""
+    """An index of `collection` (names such as ``scans/a/coins.jpg``), made by the command line; to be read only."""
     path = tmp_path_factory.mktemp("index") / "scans.calque"
-    done = calque("add", path, collection.folder, "--workers", "1")
+    done = calque("add", path, collection.folder.name, "--workers", "1", cwd=collection.folder.parent)
     assert done.returncode == 0, done.stderr
     return path
 
