@@ -12,7 +12,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from matcher.errors import CalqueError
-from matcher.images import IMAGE_SUFFIXES, PAGED_SUFFIXES, page_count
+from matcher.images import IMAGE_SUFFIXES, PAGED_SUFFIXES, page_count, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -124,35 +124,40 @@ class _Walk:
 
     def _found(self, name: str) -> Iterator[SourceItem | SourceFailure]:
         """Walk a file or a folder, by a stack of names: folders may nest deeper than calls."""
-        pending = [name]
+        try:
+            pending = [(name, Path(name).resolve(strict=True))]
+        except (OSError, RuntimeError, ValueError) as error:
+            yield SourceFailure(name, _explained(error))
+            return
         while pending:
-            current = pending.pop()
+            current, path = pending.pop()
             try:
-                path = Path(current).resolve(strict=True)
+                if path.is_symlink():  # the folder it lies in is resolved already
+                    path = path.resolve(strict=True)
                 status = path.stat()
                 if path in self._seen:
                     continue
                 self._seen.add(path)
                 if S_ISDIR(status.st_mode):
-                    pending += self._children(current)
+                    pending += self._children(current, path)
                 elif S_ISREG(status.st_mode):
                     yield from _pages(current, path, status)
                 else:
                     yield SourceFailure(current, "not a regular file; copy the image to a file first")
-            except (OSError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError) as error:
                 yield SourceFailure(current, _explained(error))
 
-    def _children(self, folder: str) -> list[str]:
-        """Return the names worth a look in `folder`, the last in natural order first, and count the others."""
-        prefix = folder if folder.endswith("/") else f"{folder}/"
-        names = []
-        for child in sorted(Path(folder).iterdir(), key=lambda path: _natural(path.name), reverse=True):
+    def _children(self, name: str, folder: Path) -> list[tuple[str, Path]]:
+        """Return what is worth a look in `folder`, the last in natural order first, and count the rest."""
+        prefix = name if name.endswith("/") else f"{name}/"
+        children = []
+        for child in sorted(folder.iterdir(), key=lambda path: _natural(path.name), reverse=True):
             suffix = "hidden" if child.name.startswith(".") else child.suffix.lower()
             if suffix in IMAGE_SUFFIXES or (suffix not in ("hidden", _INDEX_SUFFIX) and child.is_dir()):
-                names.append(prefix + child.name)
+                children.append((prefix + child.name, child))
             else:
                 self._skipped[suffix] += 1
-        return names
+        return children
 
 
 def _is_address(name: str) -> bool:
@@ -172,7 +177,7 @@ def _pages(name: str, path: Path, status: os.stat_result) -> Iterator[SourceItem
         try:
             pages = page_count(path)
         except CalqueError as error:
-            yield SourceFailure(name, str(error).removeprefix(f"{path}: "))
+            yield SourceFailure(name, str(error).removeprefix(f"{printable(path)}: "))
             return
         if pages == 0:
             yield SourceFailure(name, "a document without pages; get a fresh copy")

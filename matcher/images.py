@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "PAGED_SUFFIXES", "Scan", "page_count", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "PAGED_SUFFIXES", "Scan", "page_count", "printable", "read_image"]
 
 MAX_PIXELS = 500_000_000
 """Pixels beyond which an image is refused before anything of it is decoded."""
@@ -127,7 +127,7 @@ def read_image(
     """
     if long_side is not None and long_side < 1:
         raise ValueError(f"long_side must be at least 1, got {long_side}")
-    name = _shown(path)
+    name = printable(path)
     with _opened(path) as stream, _faults_named(name):
         kind = _recognised(stream, name)
         if kind is None:
@@ -156,7 +156,7 @@ def page_count(path: str | os.PathLike[str]) -> int:
     MissingDependency
         This installation lacks the decoder.
     """
-    name = _shown(path)
+    name = printable(path)
     with _opened(path) as stream, _faults_named(name):
         kind = _recognised(stream, name)
         if kind is None:
@@ -166,6 +166,11 @@ def page_count(path: str | os.PathLike[str]) -> int:
             return 1
         with _quietly():
             return sum(1 for _ in _tiff_pages(_Tiff(stream)))
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """Return `path` as text that can be printed even where its bytes are not UTF-8: as errors name it."""
+    return str(Path(path)).encode("utf-8", "backslashreplace").decode()
 
 
 class _Tiff(TiffImageFile):
@@ -212,13 +217,8 @@ def _quietly() -> Iterator[None]:
         yield
 
 
-def _shown(path: str | os.PathLike[str]) -> str:
-    """Return `path` such that it can be printed even where its bytes are not UTF-8."""
-    return str(Path(path)).encode("utf-8", "backslashreplace").decode()
-
-
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
-    name, path = _shown(path), Path(path)
+    name, path = printable(path), Path(path)
     try:
         mode = path.stat().st_mode
         if S_ISDIR(mode):
@@ -323,6 +323,8 @@ def _tiff_pages(image: TiffImageFile) -> Iterator[int]:
 
 def _tag(image: TiffImageFile, tag: int, default: int) -> int:
     value = image.tag_v2.get(tag, default)
+    if isinstance(value, tuple) and value:
+        value = value[0]  # one for each sample, always the same
     return value if isinstance(value, int) else default
 
 
