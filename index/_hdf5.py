@@ -19,13 +19,22 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "MAXIMUM_IMAGES", "SMALL", "Dataset", "Header", "SegmentFile", "read_header"]
+__all__ = ["DATASETS", "MAXIMUM_IMAGES", "REMEDY", "SMALL", "Dataset", "Header", "SegmentFile", "damage", "read_header"]
 
 MAXIMUM_IMAGES = 1 << 16
 """Local image numbers are 16-bit."""
 
 _FORMAT = "calque segment"
 _ALIGNMENT = 64
+
+
+REMEDY = "restore it from a copy, or run: calque check --repair, then calque add the same sources again"
+"""What to do about a damaged segment."""
+
+
+def damage(path: Path, what: str) -> CorruptIndex:
+    """Return the error that says what is wrong with a segment."""
+    return CorruptIndex(f"{path} is damaged ({what}); {REMEDY}")
 
 
 class Dataset(NamedTuple):
@@ -82,9 +91,7 @@ def read_header(path: Path) -> Header:
     except SettingsMismatch as error:
         raise SettingsMismatch(f"{path}: {error}") from error
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise CorruptIndex(
-            f"{path} is damaged ({error}); restore it from a copy, or run: calque check --repair, then calque add"
-        ) from error
+        raise damage(path, str(error)) from error
 
 
 def _header(file: h5py.File, size: int) -> Header:

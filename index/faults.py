@@ -21,7 +21,6 @@ POINTS = (
     "merge.before_commit",
     "merge.in_transaction",
     "merge.committed",
-    "merge.one_deleted",
     "remove.in_transaction",
     "remove.committed",
     "compact.before_vacuum",

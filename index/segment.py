@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from index._hdf5 import DATASETS, MAXIMUM_IMAGES, SMALL, Header, SegmentFile, read_header
+from index._hdf5 import DATASETS, MAXIMUM_IMAGES, SMALL, Header, SegmentFile, damage, read_header
 from index.durable import replacing
 from index.faults import reach
-from matcher.errors import CorruptIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -124,9 +123,9 @@ class Segment:
         """
         header = read_header(path)
         arrays = _map(path, header)
-        damage = _damaged_checksums(arrays, header, SMALL) or _disorder(arrays)
-        if damage:
-            raise CorruptIndex(_damage(path, damage[0]))
+        faults = _damaged_checksums(arrays, header, SMALL) or _disorder(arrays)
+        if faults:
+            raise damage(path, faults[0])
         alive = np.ones(len(arrays["image_ids"]), dtype=np.bool_)
         if len(dead):
             alive[np.isin(arrays["image_ids"], np.asarray(dead, dtype=np.int64))] = False
@@ -157,7 +156,7 @@ class Segment:
         words = self.image_words[self.image_offsets[local] : self.image_offsets[local + 1]]
         places = postings_of_image(self.words, self.offsets, self.images, words, local)
         if len(places) and places.min() < 0:
-            raise CorruptIndex(_damage(self.path, f"postings of image {self.image_ids[local]} are missing"))
+            raise damage(self.path, f"postings of image {self.image_ids[local]} are missing")
         return StoredFeatures(
             words, self.signatures[places], self.positions[places], self.scales[places], self.angles[places]
         )
@@ -172,10 +171,10 @@ class Segment:
         """
         arrays = {name: getattr(self, name) for name in DATASETS}
         header = Header(self.settings, {}, self.checksums, self.n_bytes)
-        damage = _damaged_checksums(arrays, header, DATASETS if deep else SMALL) + _disorder(arrays)
-        if not damage and deep:
-            damage = self._disordered_postings()
-        return damage
+        faults = _damaged_checksums(arrays, header, DATASETS if deep else SMALL) + _disorder(arrays)
+        if not faults and deep:
+            faults = self._disordered_postings()
+        return faults
 
     def _disordered_postings(self) -> list[str]:
         per_image = np.diff(self.image_offsets)
@@ -266,9 +265,9 @@ def merge_segments(path: Path, segments: Sequence[Segment], alive: Sequence[NDAr
     masks = [segment.alive for segment in segments] if alive is None else list(alive)
     for segment in segments:
         segments[0].settings.require(segment.settings, segment.path)
-        damage = segment.verify(deep=True)
-        if damage:
-            raise CorruptIndex(_damage(segment.path, damage[0]))
+        faults = segment.verify(deep=True)
+        if faults:
+            raise damage(segment.path, faults[0])
     kept = [np.flatnonzero(mask) for mask in masks]
     ids = np.concatenate([s.image_ids[k] for s, k in zip(segments, kept, strict=True)])
     order = np.argsort(ids, kind="stable")
@@ -385,7 +384,7 @@ def _map(path: Path, header: Header) -> dict[str, NDArray[Any]]:
                 else np.empty(0, DATASETS[name].dtype)
             )
         except ValueError as error:
-            raise CorruptIndex(_damage(path, "it is cut short")) from error
+            raise damage(path, "it is cut short") from error
         arrays[name] = flat.reshape(shape)
         arrays[name].flags.writeable = False
     return arrays
@@ -401,19 +400,19 @@ def _crc(array: NDArray[Any]) -> int:
 
 def _disorder(arrays: dict[str, NDArray[Any]]) -> list[str]:
     """Return what is out of range or order in the small datasets, so that no loop over them leaves its arrays."""
-    damage = []
+    faults = []
     n, m = len(arrays["images"]), len(arrays["image_ids"])
     if m > MAXIMUM_IMAGES:
-        damage.append(f"{m} images, a segment holds at most {MAXIMUM_IMAGES}")
+        faults.append(f"{m} images, a segment holds at most {MAXIMUM_IMAGES}")
     for name, least in (("offsets", 1), ("image_offsets", 0)):
         offsets = arrays[name]
         if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < least).any():
-            damage.append(f"{name} do not rise from 0 to {n}")
-    damage += [f"{name} are not ascending" for name in ("words", "image_ids") if _falls(arrays[name])]
+            faults.append(f"{name} do not rise from 0 to {n}")
+    faults += [f"{name} are not ascending" for name in ("words", "image_ids") if _falls(arrays[name])]
     steps = arrays["image_steps"]
     if not (np.isfinite(steps).all() and (steps > 0).all()):
-        damage.append("image_steps are not positive")
-    return damage
+        faults.append("image_steps are not positive")
+    return faults
 
 
 def _counts(array: NDArray[np.uint16], size: int) -> NDArray[np.int64]:
@@ -450,7 +449,3 @@ def _blocks(parts: Iterator[NDArray[np.uint16]]) -> Iterator[NDArray[np.uint16]]
             block, size = [], 0
     if block:
         yield np.concatenate(block)
-
-
-def _damage(path: Path, what: str) -> str:
-    return f"{path} is damaged ({what}); restore it from a copy, or run: calque check --repair, then calque add"

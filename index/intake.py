@@ -1,0 +1,159 @@
+"""What happens to a file on its way into an index, up to the moment when it is written: planned, hashed, encoded."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from index.catalogue import ImageRecord
+from index.sources import SourceFailure, SourceItem, expand
+from index.workers import Failed, WorkerPool, attempt
+
+if TYPE_CHECKING:
+    import os
+    from collections import Counter
+    from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
+
+    from index.catalogue import Catalogue
+    from index.encoding import EncodedImage
+    from index.settings import Settings
+
+__all__ = ["Batch", "Encoded", "EncoderFactory", "Job", "default_encoder", "encode_all", "plan"]
+
+
+class ImageEncoder(Protocol):
+    """What turns a page into features: `index.encoding.Encoder`, or another in tests."""
+
+    def encode(self, path: Path, page: int) -> EncodedImage:
+        """Return the features of a page; `matcher.errors.InputError` if it cannot be read."""
+
+
+class EncoderFactory(Protocol):
+    """A function of a module's top level that makes an encoder, called once in each worker process."""
+
+    def __call__(self, settings: Settings) -> ImageEncoder:
+        """Return an encoder for `settings`."""
+
+
+class Job(NamedTuple):
+    """A page to encode, and what the index holds of it already."""
+
+    item: SourceItem
+    old: ImageRecord | None
+
+
+class Encoded(NamedTuple):
+    """Hash of a file, and a page's features; None if the file has only been touched since it was added."""
+
+    digest: bytes
+    image: EncodedImage | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What the next transaction of an `add` will enter."""
+
+    images: list[tuple[Job, bytes, EncodedImage]] = field(default_factory=list)
+    touched: list[tuple[int, int]] = field(default_factory=list)
+    failures: list[tuple[str, int, str]] = field(default_factory=list)
+    n_features: int = 0
+
+    def take(self, job: Job, outcome: Encoded | Failed) -> None:
+        """Take the outcome of a job."""
+        if isinstance(outcome, Failed):
+            reason = outcome.reason.removeprefix(f"{job.item.path}: ")
+            self.failures.append((job.item.name, job.item.page, reason))
+        elif outcome.image is not None:
+            self.images.append((job, outcome.digest, outcome.image))
+            self.n_features += len(outcome.image.words)
+        elif job.old is not None:
+            self.touched.append((job.old.id, job.item.mtime_ns))
+
+    def record(self, number: int, image_id: int, segment: str | None) -> ImageRecord:
+        """Return the catalogue's entry for the image taken as `number`, with its features in `segment`."""
+        (item, _), digest, image = self.images[number]
+        return ImageRecord(
+            id=image_id,
+            name=item.name,
+            path=str(item.path),
+            page=item.page,
+            n_bytes=item.size,
+            mtime_ns=item.mtime_ns,
+            digest=digest,
+            width=image.width,
+            height=image.height,
+            n_features=len(image.words),
+            segment=segment if len(image.words) else None,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.touched or self.failures)
+
+
+def default_encoder(settings: Settings) -> ImageEncoder:
+    """Return the encoder of scans."""
+    from index.encoding import Encoder  # OpenCV takes long to import, and only workers need it
+
+    return Encoder(settings)
+
+
+def plan(
+    sources: Sequence[str | os.PathLike[str]], catalogue: Catalogue, skipped: Counter[str]
+) -> tuple[list[Job], int, list[SourceFailure]]:
+    """Return the jobs that bring `catalogue` up to date with `sources`, how many pages need none, and what cannot be.
+
+    A page of the same path, number, size and time of change is taken to be unchanged. `skipped` is filled as by
+    `index.sources.expand`.
+    """
+    jobs: list[Job] = []
+    failures: list[SourceFailure] = []
+    unchanged = 0
+    for item in expand(sources, skipped):
+        if isinstance(item, SourceFailure):
+            failures.append(item)
+            continue
+        old = catalogue.find(str(item.path), item.page)
+        if old is not None and (old.n_bytes, old.mtime_ns) == (item.size, item.mtime_ns):
+            unchanged += 1
+        else:
+            jobs.append(Job(item, old))
+    return jobs, unchanged, failures
+
+
+def encode_all(
+    jobs: Sequence[Job], settings: Settings, factory: EncoderFactory, workers: int
+) -> Generator[tuple[Job, Encoded | Failed], None, None]:
+    """Yield each job with its outcome, in order: from `workers` processes, or from this one if that is 0."""
+    with ExitStack() as stack:
+        if workers == 0:
+            function = _encoding(factory, settings)
+            yield from ((job, attempt(function, job)) for job in jobs)
+        elif jobs:
+            pool: WorkerPool[Job, Encoded] = WorkerPool(_encoding, (factory, settings), workers)
+            yield from stack.enter_context(pool).map(jobs)
+
+
+def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], Encoded]:
+    """Return the function that does one job; runs in a worker process."""
+    encoder = factory(settings)
+    digest = lru_cache(maxsize=1)(_digest)  # a document's pages come one after the other
+
+    def encode(job: Job) -> Encoded:
+        item, old = job
+        # The hash is taken first: should the file change meanwhile, the next add will find another.
+        found = digest(item.path, item.size, item.mtime_ns)
+        if old is not None and old.digest == found:
+            return Encoded(found, None)
+        return Encoded(found, encoder.encode(item.path, item.page))
+
+    return encode
+
+
+def _digest(path: Path, size: int, mtime_ns: int) -> bytes:
+    """Return the hash of a file's contents; its size and time are there to tell its states apart in a cache."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()

@@ -1,0 +1,492 @@
+"""The index on disk: one writer, many readers, nothing acknowledged is ever lost.
+
+A segment is written to a temporary file, synced and renamed; then one transaction of the catalogue makes its images
+visible. Removing leaves tombstones in the catalogue; merging writes the living images of several segments to a new
+one, and again one transaction puts it in their place. Whatever a killed writer leaves behind is thus unknown to the
+catalogue, and the next writer sweeps it away. A reader maps the segments of one state of the catalogue; their files
+may be deleted under it without harm.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from index._hdf5 import REMEDY, damage
+from index.catalogue import Catalogue, Failure, ImageRecord, SegmentRecord
+from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
+from index.faults import reach
+from index.intake import Batch, EncoderFactory, default_encoder, encode_all, plan
+from index.locks import WriterLock
+from index.merging import Load, bins, next_merge
+from index.reports import AddReport, Problem, RemoveReport
+from index.segment import Segment, StoredFeatures, merge_segments, write_segment
+from index.workers import default_workers
+from matcher.errors import CalqueError, CorruptIndex, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import TracebackType
+
+    from index.settings import Settings
+
+__all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
+
+_CATALOGUE = "catalogue.sqlite"
+_SEGMENTS = "segments"
+_LOCK = "lock"
+_OWN = {_CATALOGUE, f"{_CATALOGUE}-wal", f"{_CATALOGUE}-shm", _SEGMENTS, _LOCK, "vocabulary.h5", "vectors"}
+
+_BATCH_IMAGES = 512
+_BATCH_FEATURES = 4 << 20
+_BATCH_SECONDS = 60.0
+"""Work that a power cut may cost."""
+
+_FREE_MERGE = 2 << 20
+"""Features that an `add` may merge however little it adds; beyond that it merges a few times what it adds."""
+
+
+class Index:
+    """An index of images in a folder. Make one with `create` or `open`; close it, or use it in a ``with`` block."""
+
+    def __init__(self, path: Path, catalogue: Catalogue, lock: WriterLock | None, damaged: bool) -> None:
+        self.path = path
+        self.settings: Settings = catalogue.settings
+        self._catalogue = catalogue
+        self._lock = lock
+        self._damaged_allowed = damaged
+        self._segments: list[Segment] | None = None
+        self._damaged: dict[str, str] = {}
+
+    @classmethod
+    def create(cls, path: Path | str, settings: Settings) -> Index:
+        """Make an empty index in the folder `path` and open it for writing.
+
+        Raises
+        ------
+        InputError
+            If there is an index already, or a folder that holds other things.
+        """
+        path = Path(path)
+        with _explaining(path):
+            path.mkdir(parents=True, exist_ok=True)
+            for file in path.iterdir():
+                if file.name not in _OWN and not file.name.startswith(f".{_CATALOGUE}"):
+                    raise InputError(f"{path} is a folder with other things in it ({file.name}); choose another name")
+            lock = WriterLock(path / _LOCK)
+            try:
+                if (path / _CATALOGUE).exists():
+                    raise InputError(f"{path} is an index already; open it, or choose another name")
+                (path / _SEGMENTS).mkdir(exist_ok=True)
+                Catalogue.create(path / _CATALOGUE, settings)
+                fsync_folder(path.absolute().parent)
+            finally:
+                lock.release()
+        return cls.open(path, writable=True)
+
+    @classmethod
+    def open(
+        cls, path: Path | str, writable: bool = False, *, settings: Settings | None = None, damaged: bool = False
+    ) -> Index:
+        """Open the index in the folder `path`.
+
+        Parameters
+        ----------
+        path : Path or str
+            The folder.
+        writable : bool
+            Whether to become its one writer. Otherwise the index is seen as it is now until `refresh`.
+        settings : Settings, optional
+            If given, what the index must have been made with.
+        damaged : bool
+            Whether to leave out damaged segments, for `check` and `repair`, rather than refuse.
+
+        Raises
+        ------
+        InputError
+            If there is no index.
+        IndexBusy
+            If another writer is at work.
+        SettingsMismatch
+            If it was made by a newer calque, or with other settings.
+        CorruptIndex
+            If a file is damaged or missing.
+        """
+        path = Path(path)
+        if not (path / _CATALOGUE).is_file():
+            raise InputError(f"{path} is no index; make one with: calque add {path} SOURCE")
+        with _explaining(path):
+            lock = WriterLock(path / _LOCK) if writable else None
+            try:
+                index = cls(path, Catalogue(path / _CATALOGUE, writable), lock, damaged)
+            except BaseException:
+                if lock is not None:
+                    lock.release()
+                raise
+        try:
+            if settings is not None:
+                index.settings.require(settings, path)
+            if writable:
+                index._sweep()
+            else:
+                index._segments = index._mapped()
+        except BaseException:
+            index.close()
+            raise
+        return index
+
+    def close(self) -> None:
+        """Let go of the catalogue and of the writer's lock."""
+        self._catalogue.close()
+        self._segments = []
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Reading
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The segments, mapped; ``alive`` tells which of their images are in."""
+        if self._segments is None:
+            self._segments = self._mapped()
+        return self._segments
+
+    def refresh(self) -> None:
+        """Let a reader see the index as it is now."""
+        if self._lock is None:
+            self._catalogue.refresh()
+        self._segments = self._mapped()
+
+    def image(self, image_id: int) -> ImageRecord:
+        """Return the image with a catalogue id; `KeyError` if there is none."""
+        record = self._catalogue.image(image_id)
+        if record is None:
+            raise KeyError(image_id)
+        return record
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Yield all images, ascending by id."""
+        return self._catalogue.images()
+
+    def failures(self) -> list[Failure]:
+        """Return the sources that could not be added when they were last tried."""
+        return self._catalogue.failures()
+
+    def gather(self, image_id: int) -> StoredFeatures:
+        """Return the features of an image, sorted by word; `KeyError` if there is no such image."""
+        name = self.image(image_id).segment
+        for segment in self.segments:
+            if segment.name == name:
+                return segment.gather(segment.local(image_id))
+        nothing = np.empty(0, np.uint8)
+        return StoredFeatures(
+            nothing.astype(np.uint16), nothing.astype(np.uint64), np.empty((0, 2), np.uint16), nothing, nothing
+        )
+
+    def info(self) -> dict[str, Any]:
+        """Return what the index holds, in plain types."""
+        images, features, dead = self._catalogue.counts()
+        segments = self._catalogue.segments()
+        sizes = {file: file.stat().st_size for file in self.path.rglob("*") if file.is_file()}
+        total = sum(sizes.values())
+        known = {self._segment_path(record.name) for record in segments}
+        leftovers = [sizes[file] for file in sizes if file.parent.name == _SEGMENTS and file not in known]
+        return {
+            "path": str(self.path),
+            "images": images,
+            "removed": dead,
+            "features": features,
+            "bytes": total,
+            "bytes_per_feature": total / features if features else None,
+            "bytes_per_image": total / images if images else None,
+            "segments": len(segments),
+            "leftover_bytes": sum(leftovers),
+            "failures": len(self._catalogue.failures()),
+            "settings": self.settings.to_dict(),
+        }
+
+    def check(self, deep: bool = False) -> list[Problem]:
+        """Return what is wrong with the index, nothing if all is well.
+
+        Parameters
+        ----------
+        deep : bool
+            Whether to read every byte and compare its checksum.
+        """
+        catalogue = self.path / _CATALOGUE
+        return [
+            *(
+                Problem("error", f"{catalogue}: {text}", "restore it from a copy")
+                for text in self._catalogue.problems(deep)
+            ),
+            *(Problem("error", f"{self._segment_path(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
+        ]
+
+    def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
+        """Yield the names of segments and what is wrong with them."""
+        mapped = {segment.name: segment for segment in self.segments}
+        living = self._catalogue.ids_by_segment()
+        for record in self._catalogue.segments():
+            segment = mapped.get(record.name)
+            if segment is None:
+                path = self._segment_path(record.name)
+                yield record.name, self._damaged[record.name].removeprefix(f"{path} is ").removesuffix(f"; {REMEDY}")
+                continue
+            for text in segment.verify(deep):
+                yield record.name, text
+            if SegmentRecord(segment.name, len(segment), segment.n_features, segment.n_bytes) != record:
+                yield record.name, "the catalogue gives it another size"
+            if segment.settings != self.settings:
+                yield record.name, "it was made with other settings than the index"
+            if segment.image_ids[segment.alive].tolist() != living.get(record.name, []):
+                yield record.name, "the catalogue gives it other images"
+
+    # Writing
+
+    def add(
+        self,
+        sources: Sequence[str | os.PathLike[str]],
+        *,
+        workers: int | None = None,
+        progress: Callable[[int, int, int, int], None] | None = None,
+        encoder_factory: EncoderFactory = default_encoder,
+    ) -> AddReport:
+        """Bring the index up to date with `sources`: add what is new, replace what has changed.
+
+        Parameters
+        ----------
+        sources : sequence of paths
+            As for `index.sources.expand`.
+        workers : int, optional
+            Processes that encode, by default one per core; 0 encodes in this process.
+        progress : callable, optional
+            Called as ``progress(done, total, added, failed)``; `added` counts images that are safe on disk.
+        encoder_factory : callable, optional
+            Makes the encoder, in each process.
+
+        Raises
+        ------
+        CalqueError
+            If the disk is full. Whatever the error: what has been reported as added is in.
+        """
+        self._require_writer()
+        report = AddReport()
+        jobs, report.unchanged, unusable = plan(sources, self._catalogue, report.skipped)
+        batch = Batch(failures=[(failure.name, 0, failure.reason) for failure in unusable])
+        workers = default_workers() if workers is None else workers
+        begun, features = time.monotonic(), 0
+
+        def tell(done: int) -> None:
+            if progress is not None:
+                failed = len(report.failed) + len(batch.failures)
+                progress(done, len(jobs), report.added + report.replaced, failed)
+
+        with closing(encode_all(jobs, self.settings, encoder_factory, workers)) as outcomes:
+            try:
+                for done, (job, outcome) in enumerate(outcomes, start=1):
+                    batch.take(job, outcome)
+                    if (
+                        len(batch.images) >= _BATCH_IMAGES
+                        or batch.n_features >= _BATCH_FEATURES
+                        or time.monotonic() - begun >= _BATCH_SECONDS
+                    ):
+                        features += self._commit(batch, report)
+                        batch, begun = Batch(), time.monotonic()
+                    tell(done)
+            except KeyboardInterrupt:
+                self._commit(batch, report)
+                raise
+        features += self._commit(batch, report)
+        batch = Batch()
+        tell(len(jobs))
+        self._tidy(features)
+        return report
+
+    def remove(self, targets: Iterable[int | str | Path]) -> RemoveReport:
+        """Take images out: by catalogue id, by name, by path of their file, or by a folder that holds them.
+
+        The report is made when the removal is safe on disk; the space is given back by `compact`.
+        """
+        self._require_writer()
+        removed: dict[int, ImageRecord] = {}
+        missing: list[str] = []
+        for target in targets:
+            if isinstance(target, int):
+                record = self._catalogue.image(target)
+                found = [] if record is None else [record]
+            else:
+                found = self._catalogue.matching(os.fspath(target), str(Path(target).resolve()))
+            removed |= {record.id: record for record in found}
+            if not found:
+                missing.append(str(target))
+        if removed:
+            with self._catalogue.transaction("remove"):
+                for record in removed.values():
+                    self._catalogue.remove_image(record)
+            self._segments = None
+            reach("remove.committed")
+        return RemoveReport(tuple(removed.values()), tuple(missing))
+
+    def compact(self) -> None:
+        """Merge everything into the fewest segments, without what has been removed, and give the space back."""
+        self._require_writer()
+        for names in bins(self._loads()):
+            self._merge(names)
+        reach("compact.before_vacuum")
+        self._catalogue.vacuum()
+
+    def repair(self) -> list[ImageRecord]:
+        """Forget the images whose segments are damaged, and return them: they can then be added again."""
+        self._require_writer()
+        lost: list[ImageRecord] = []
+        for name in dict.fromkeys(name for name, _ in self._faulty(deep=True)):
+            with self._catalogue.transaction("repair"):
+                lost += self._catalogue.forget_images_of(name)
+        self._segments = None
+        self._sweep()
+        return lost
+
+    def _commit(self, batch: Batch, report: AddReport) -> int:
+        """Make a batch durable and then visible, and only then report it; return its number of features."""
+        if not batch:
+            return 0
+        first = self._catalogue.next_id
+        stored = [(number, image) for number, (_, _, image) in enumerate(batch.images, first) if len(image.words)]
+        with self._sweeping_on_error():
+            segment = self._new_segment(lambda path: write_segment(path, stored, self.settings)) if stored else None
+            reach("add.before_commit")
+            with self._catalogue.transaction("add"):
+                if segment is not None:
+                    self._catalogue.add_segment(segment)
+                for number in range(len(batch.images)):
+                    record = batch.record(number, first + number, segment.name if segment is not None else None)
+                    self._catalogue.add_image(record)
+                for image_id, mtime_ns in batch.touched:
+                    self._catalogue.touch_image(image_id, mtime_ns)
+                for name, page, reason in batch.failures:
+                    self._catalogue.add_failure(name, page, reason)
+        self._segments = None
+        reach("add.committed")
+        replaced = sum(job.old is not None for job, _, _ in batch.images)
+        report.replaced += replaced
+        report.added += len(batch.images) - replaced
+        report.unchanged += len(batch.touched)
+        report.failed += [(name, reason) for name, _, reason in batch.failures]
+        return batch.n_features
+
+    def _tidy(self, added: int) -> None:
+        """Merge small segments, within a bound set by the features just `added`, not by the size of the index."""
+        budget = max(_FREE_MERGE, 4 * added)
+        while names := next_merge(self._loads(), budget):
+            budget -= sum(load.n_features for load in self._loads() if load.name in names)
+            self._merge(names)
+
+    def _loads(self) -> list[Load]:
+        """Return what each segment still holds."""
+        dead = self._catalogue.dead()
+        loads = []
+        for record in self._catalogue.segments():
+            gone = len(dead.get(record.name, ()))
+            loads.append(Load(record.name, record.n_images - gone, record.n_features, gone > 0))
+        return loads
+
+    def _merge(self, names: Sequence[str]) -> None:
+        """Put one segment with the living images of several into their place."""
+        dead = self._catalogue.dead()
+        old = [Segment.open(self._segment_path(name), dead.get(name, ())) for name in names]
+        living = any(segment.alive.any() for segment in old)
+        with self._sweeping_on_error():
+            new = self._new_segment(lambda path: merge_segments(path, old)) if living else None
+            reach("merge.before_commit")
+            with self._catalogue.transaction("merge"):
+                self._catalogue.replace_segments(names, new)
+        self._segments = None
+        reach("merge.committed")
+        self._sweep()
+
+    def _new_segment(self, write: Callable[[Path], None]) -> SegmentRecord:
+        """Have a segment written under a new name; nobody sees it before it is in the catalogue."""
+        name = uuid.uuid4().hex
+        write(self._segment_path(name))
+        segment = Segment.open(self._segment_path(name))
+        return SegmentRecord(name, len(segment), segment.n_features, segment.n_bytes)
+
+    @contextmanager
+    def _sweeping_on_error(self) -> Iterator[None]:
+        # Whether a transaction has come through is for the catalogue to say, not for where an interrupt struck.
+        try:
+            yield
+        except BaseException:
+            with suppress(CalqueError, OSError):
+                self._sweep()
+            raise
+
+    def _sweep(self) -> None:
+        """Delete the files that the catalogue does not know: what was merged away, what a killed writer left."""
+        known = {f"{record.name}.h5" for record in self._catalogue.segments()}
+        for file in (self.path / _SEGMENTS).iterdir():
+            if file.name not in known and file.name.endswith((".h5", TEMPORARY_SUFFIX)):
+                with suppress(PermissionError):  # on Windows, a file that a reader has mapped: next time
+                    file.unlink()
+                reach("sweep.one_deleted")
+        for file in self.path.glob(f".{_CATALOGUE}{TEMPORARY_SUFFIX}*"):
+            file.unlink()
+
+    def _mapped(self) -> list[Segment]:
+        """Map the segments of one state of the catalogue."""
+        while True:
+            records, dead = self._catalogue.segments(), self._catalogue.dead()
+            segments: list[Segment] = []
+            faults: dict[str, str] = {}
+            missing = False
+            for record in records:
+                path = self._segment_path(record.name)
+                try:
+                    segments.append(Segment.open(path, dead.get(record.name, ())))
+                except FileNotFoundError:
+                    missing = True
+                    faults[record.name] = str(damage(path, "the file is missing"))
+                except CorruptIndex as error:
+                    faults[record.name] = str(error)
+            if missing and self._lock is None:
+                # A writer may have merged it away between the reading of the catalogue and the mapping.
+                self._catalogue.refresh()
+                if self._catalogue.segments() != records:
+                    continue
+            if faults and not self._damaged_allowed:
+                raise CorruptIndex(next(iter(faults.values())))
+            self._damaged = faults
+            return segments
+
+    def _segment_path(self, name: str) -> Path:
+        return self.path / _SEGMENTS / f"{name}.h5"
+
+    def _require_writer(self) -> None:
+        if self._lock is None:
+            raise CalqueError(f"{self.path} is open for reading; open it with writable=True to change it")
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    """Turn the errors of a folder that cannot be used into one that names it."""
+    try:
+        with naming_full_disk(path):
+            yield
+    except OSError as error:
+        raise CalqueError(
+            f"{path} cannot be used as an index ({error.strerror}); check the path and permissions"
+        ) from error
