@@ -15,7 +15,8 @@ from cli.progress import Progress
 
 if TYPE_CHECKING:
     from cli.output import Format
-    from index.store import AddReport, Index
+    from index.reports import AddReport
+    from index.store import Index
 
 __all__ = ["add"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cli.output import Format
-    from index.store import Problem
+    from index.reports import Problem
 
 __all__ = ["check"]
 

@@ -153,7 +153,8 @@ def read_queries(path: Path) -> Iterator[Query | Answer]:
         except (ValueError, TypeError) as error:
             known = values if isinstance(values, dict) else {}
             name, image = str(known.get("id", number)), Path(str(known.get("image", "")))
-            yield Answer(name, image, None, 0.0, (), f"{path}, line {number}: {error}")
+            reason = f"{path}, line {number}: {error}"
+            yield Answer(id=name, image=image, region=None, seconds=0.0, hits=(), error=reason)
 
 
 def _query(values: Any, number: int, folder: Path) -> Query:

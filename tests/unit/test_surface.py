@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import zipfile
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,18 @@ def sources(*folders: str) -> list[str]:
 
 
 def defined_names(node: ast.stmt) -> list[str]:
-    """Return the names that a top-level statement defines (imports define none of the module's own)."""
+    """Return the names that a top-level statement binds."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name for alias in node.names]
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
     return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+@cache
+def tree_of(path: str) -> ast.Module:
+    return ast.parse((REPOSITORY / path).read_text("utf-8"))
 
 
 def heavy_modules_after(code: str) -> set[str]:
@@ -44,17 +52,38 @@ def asking_for_help(*words: str) -> str:
     return f"from cli.main import main\ntry:\n    {call}\nexcept SystemExit as end:\n    assert end.code == 0"
 
 
+@cache
+def imported_elsewhere() -> set[tuple[str, str]]:
+    """Return (module, name) of all that the packages import from each other."""
+    return {
+        (node.module, alias.name)
+        for path in sources(*PACKAGES)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in PACKAGES
+        for alias in node.names
+    }
+
+
 @pytest.mark.parametrize("path", sources(*PACKAGES))
-def test_all_lists_exactly_the_public_names(path: str) -> None:
-    tree = ast.parse((REPOSITORY / path).read_text("utf-8"))
+def test_all_is_what_others_may_use(path: str) -> None:
+    """Public are functions and classes without underscore, and whatever another module imports."""
+    body = tree_of(path).body
+    defined = {name for node in body for name in defined_names(node)}
     listings = [
         ast.literal_eval(node.value)
-        for node in tree.body
+        for node in body
         if isinstance(node, ast.Assign | ast.AnnAssign) and node.value and "__all__" in defined_names(node)
     ]
     assert len(listings) == 1, "a module has one literal __all__"
-    defined = {name for node in tree.body for name in defined_names(node)}
-    assert sorted(listings[0]) == sorted(name for name in defined if not name.startswith("_"))
+    listed = set(listings[0])
+    assert listed <= defined, "listed, but not there"
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    named = {node.name for node in body if isinstance(node, kinds) and not node.name.startswith("_")}
+    assert named <= listed, "public by its name, but not listed"
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    used = {name for source, name in imported_elsewhere() if source == module}
+    submodules = {Path(other).stem for other in sources(*PACKAGES) if path == f"{Path(other).parent}/__init__.py"}
+    assert used - submodules <= listed, "used by another module, but not listed"
 
 
 @pytest.mark.parametrize("path", sources(*ROOMS))
