@@ -344,7 +344,7 @@ def _decoded(
     else:
         with nullcontext() if isinstance(image, PngImageFile) else _quietly():
             image.load()
-    pixels = _eight_bits(image)
+    pixels = _eight_bits(image, gray)
     if factor > 1 and kind is Jpeg2KImageFile:
         pixels = _centred(pixels, factor)
     return pixels, factor
@@ -396,8 +396,8 @@ def _centred(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return np.asarray(moved, dtype=np.uint8)
 
 
-def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the loaded image as uint8 (h, w) grey or (h, w, 3) RGB, transparency laid on white."""
+def _eight_bits(image: Image.Image, gray: bool) -> NDArray[np.uint8]:
+    """Return the loaded image as uint8 (h, w) grey or (h, w, 3) RGB, which `gray` allows but does not promise."""
     if image.mode[0] in "IF":
         return _from_deep(image)
     if image.mode == "LAB":
@@ -411,6 +411,13 @@ def _eight_bits(image: Image.Image) -> NDArray[np.uint8]:
         paper = Image.new("RGB", image.size, "white")
         paper.paste(image, mask=image.getchannel("A"))
         image = paper
+    elif image.mode == "P" and gray:
+        # the luma of at most 256 colours instead of that of every pixel
+        stored = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 1, 3)
+        colours = np.zeros((256, 1, 3), np.uint8)
+        colours[: len(stored)] = stored
+        lumas = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
+        return np.asarray(cv2.LUT(np.asarray(image), lumas), dtype=np.uint8)
     elif image.mode == "1":
         image = image.convert("L")
     elif image.mode not in ("L", "RGB"):

@@ -100,15 +100,21 @@ def test_links_that_go_round_in_circles(here: Path) -> None:
     assert [type(item) for item in found] == [SourceItem, SourceFailure, SourceFailure]
 
 
-def test_folders_nested_deeper_than_calls_may_be() -> None:
+def test_folders_nested_deeper_than_calls_may_be(here: Path) -> None:
     depth = 1200
     for _ in range(depth):
         Path("d").mkdir()
         os.chdir("d")
     image("1.png")
-    for _ in range(depth):
-        os.chdir("..")
-    assert names("d") == ["d/" * depth + "1.png"]
+    os.chdir(here)
+    try:
+        assert names("d") == ["d/" * depth + "1.png"]
+    finally:  # step by step, since pytest would clean up by calls that nest as deep
+        os.chdir("d/" * depth)
+        Path("1.png").unlink()
+        for _ in range(depth):
+            os.chdir("..")
+            Path("d").rmdir()
 
 
 def test_a_list_of_paths(here: Path) -> None:
