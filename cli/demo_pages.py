@@ -338,13 +338,12 @@ def _fill_column(
             y = max(walls) + leading * 1.01
             continue
         roomy = y + 5 * leading < min([grid.bottom, *(slot.top for slot in slots if slot.top >= y)])
-        if begin_article and roomy:
+        if begin_article and roomy and words[0] == "¶":
             large = style.type_size + 5
             middle = x + grid.column / 2
             sheet.line(title(rng, head, large, grid.column), middle, y + 10, head, large, anchor="ms")
             sheet.rule(middle - grid.column * 0.15, y + 22, middle + grid.column * 0.15, y + 22)
             y += leading * 2.4
-            del words[: words.index("¶")]
             begin_article = False
             continue
         sheet.justified(words, x, y, grid.column, body, style.type_size)

@@ -188,16 +188,15 @@ def overlay(a: NDArray[np.uint8], b: NDArray[np.uint8], valid: NDArray[np.bool_]
     mask = _checked(a, b, valid)
     if not mask.any():
         return np.full((*a.shape, 3), INVALID, np.uint8)
-    first, second = _levels(a, mask), _levels(b, mask)
-    mean_a, mean_b = (float(np.clip(tone[mask].mean(), 0.02, 0.98)) for tone in (first, second))
-    second = second ** np.clip(math.log(mean_a) / math.log(mean_b), 0.5, 2.0)
+    first = _levels(a, mask)
+    second = _toned_like(first, _levels(b, mask), mask)
     sheet = np.round(np.dstack([second, first, first]) * 255).astype(np.uint8)
     sheet[~mask] = INVALID
     return sheet
 
 
 def difference(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], valid: NDArray[np.bool_] | None = None, *, window: float = 0.02
+    a: NDArray[np.uint8], b: NDArray[np.uint8], valid: NDArray[np.bool_] | None = None, *, window: float = 0.05
 ) -> NDArray[np.uint8]:
     """Return how much two registered pictures differ once local brightness and contrast are levelled out.
 
@@ -254,7 +253,7 @@ def blink_gif(path: Path, a: NDArray[np.uint8], b: NDArray[np.uint8], *, millise
 
 
 def side_by_side(
-    query: Scan, image: Scan, match: Match, region: Region | None = None, *, width: int = 1400, lines: int = 28
+    query: Scan, image: Scan, match: Match, region: Region | None = None, *, width: int = 1400, lines: int = 24
 ) -> NDArray[np.uint8]:
     """Draw the proof: the query with its region, the found image with the located quadrilateral, the inliers between.
 
@@ -356,6 +355,31 @@ def _levels(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.f
     return np.asarray(np.clip((picture - low) / (high - low), 0, 1), np.float32)
 
 
+def _toned_like(
+    model: NDArray[np.float32], picture: NDArray[np.float32], mask: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Bend the tones of `picture`, 0 to 1, to those of `model` by ``low + (high - low) * tone ** gamma``.
+
+    The curve with the least absolute error on softened pixels wins: parts that one picture lacks (cropped away,
+    broken off) do not pull it, and its bounds keep ink darker than paper whatever the registration is like.
+    """
+    sigma = max(1.0, max(model.shape) / 200)
+    step = max(1, round(math.sqrt(model.size / 10_000)))
+    cells = (slice(step // 2, None, step), slice(step // 2, None, step))
+    kept = mask[cells]
+    wanted, given = (cv2.GaussianBlur(tone, (0, 0), sigma)[cells][kept] for tone in (model, picture))
+    best, curve = math.inf, (0.0, 1.0, 1.0)
+    for gamma in (0.5, 0.7, 1.0, 1.4, 2.0):
+        bent = given**gamma
+        for low in (-0.4, -0.2, 0.0, 0.2, 0.4):
+            for high in (0.6, 0.8, 1.0, 1.3, 1.6, 2.0):
+                error = float(np.abs(np.clip(low + (high - low) * bent, 0, 1) - wanted).sum())
+                if error < best:
+                    best, curve = error, (low, high, gamma)
+    low, high, gamma = curve
+    return np.asarray(np.clip(low + (high - low) * picture**gamma, 0, 1), np.float32)
+
+
 def _fitted(scan: Scan, width: int, height: int) -> Frame:
     """Return the frame that shows all of `scan` within `width` × `height` pixels."""
     factor = min(width / scan.width, height / scan.height)
@@ -400,7 +424,7 @@ def _join(sheet: NDArray[np.uint8], ours: NDArray, theirs: NDArray, count: int, 
     """Dot all inliers and join `count` of them, half transparent so that the pictures stay legible."""
     drawn = sheet.copy()
     for i in _spread(ours, count):
-        cv2.line(drawn, _fixed(ours[i]), _fixed(theirs[i]), LINK, thick, cv2.LINE_AA, 4)
+        cv2.line(drawn, _fixed(ours[i]), _fixed(theirs[i]), LINK, max(1, thick - 1), cv2.LINE_AA, 4)
     cv2.addWeighted(drawn, 0.45, sheet, 0.55, 0, dst=sheet)
     for point in np.concatenate([ours, theirs]):
         cv2.circle(sheet, _fixed(point), (thick * 2 + 1) * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
@@ -423,7 +447,7 @@ def _in_words(match: Match) -> str:
     words = ["same way round" if match.relation == "same" else relation]
     if abs(match.rotation) >= 1:
         words.append(f"turned {abs(match.rotation):.0f}° {'clockwise' if match.rotation > 0 else 'anticlockwise'}")
-    words.append(f"{match.scale:.2f} × the size")
+    words.append(f"{100 * match.scale:.0f} % of the size")
     words.append(f"{match.inliers} inliers")
     return ", ".join(words)
 
