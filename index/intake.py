@@ -9,7 +9,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from index.catalogue import ImageRecord
-from index.sources import SourceFailure, SourceItem, expand
 from index.workers import Failed, WorkerPool, attempt
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from index.catalogue import Catalogue
     from index.encoding import EncodedImage
     from index.settings import Settings
+    from index.sources import SourceFailure, SourceItem
 
 __all__ = ["Batch", "Encoded", "EncoderFactory", "Job", "default_encoder", "encode_all", "plan"]
 
@@ -96,7 +96,7 @@ class Batch:
 
 def default_encoder(settings: Settings) -> ImageEncoder:
     """Return the encoder of scans."""
-    from index.encoding import Encoder  # OpenCV takes long to import, and only workers need it
+    from index.encoding import Encoder  # only worker processes need it
 
     return Encoder(settings)
 
@@ -109,6 +109,8 @@ def plan(
     A page of the same path, number, size and time of change is taken to be unchanged. `skipped` is filled as by
     `index.sources.expand`.
     """
+    from index.sources import SourceFailure, expand  # OpenCV takes long to import
+
     jobs: list[Job] = []
     failures: list[SourceFailure] = []
     unchanged = 0
