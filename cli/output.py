@@ -107,7 +107,7 @@ def _rounded(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     if isinstance(value, list | tuple):
         nested = any(isinstance(item, list | tuple) for item in value)
         return ("; " if nested else ",").join(_rounded(item) for item in value)
