@@ -121,7 +121,7 @@ class ReportWriter:
             return report_page.hit_card(hit.rank, hit.image, hit.page, details, report_page.missing(str(error)), [])
         proof = self._save(
             f"{stem}-proof.jpg",
-            side_by_side(query, found, hit.match, answer.region),
+            side_by_side(query, found, hit.match, answer.region, close_up=False),
             "The query and the page, with the details found on both",
             f"query and {hit.image}, side by side",
         )

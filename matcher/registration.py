@@ -253,12 +253,18 @@ def blink_gif(path: Path, a: NDArray[np.uint8], b: NDArray[np.uint8], *, millise
 
 
 def side_by_side(
-    query: Scan, image: Scan, match: Match, region: Region | None = None, *, width: int = 1400, lines: int = 24
+    query: Scan,
+    image: Scan,
+    match: Match,
+    region: Region | None = None,
+    *,
+    width: int = 1400,
+    lines: int = 24,
+    close_up: bool = True,
 ) -> NDArray[np.uint8]:
     """Draw the proof: the query with its region, the found image with the located quadrilateral, the inliers between.
 
-    A small square marks the region's top left corner on both, so that turns and mirrorings show. If the find is
-    small on its page, a row below holds the query's region beside the found place, registered and enlarged.
+    A small square marks the region's top left corner on both, so that turns and mirrorings show.
 
     Parameters
     ----------
@@ -272,6 +278,8 @@ def side_by_side(
         Width of the drawing in pixels, at least 400.
     lines : int
         At most so many inliers are joined by lines, spread over the picture; all are dotted.
+    close_up : bool
+        Whether a find that is small on its page is repeated below, registered and enlarged, beside the query's region.
 
     Returns
     -------
@@ -290,7 +298,7 @@ def side_by_side(
         (gap + (cell - left.width) // 2, top + (tall - left.height) // 2),
         (2 * gap + cell + (cell - right.width) // 2, top + (tall - right.height) // 2),
     ]
-    pair = _close_up(query, image, match, region, cell)
+    pair = _close_up(query, image, match, region, cell) if close_up else None
     below = top + tall + gap + strip
     sheet = np.empty((top + tall + gap if pair is None else below + pair.frame.height + gap, width, 3), np.uint8)
     sheet[:] = PAPER
@@ -425,7 +433,7 @@ def _join(sheet: NDArray[np.uint8], ours: NDArray, theirs: NDArray, count: int, 
     drawn = sheet.copy()
     for i in _spread(ours, count):
         cv2.line(drawn, _fixed(ours[i]), _fixed(theirs[i]), LINK, max(1, thick - 1), cv2.LINE_AA, 4)
-    cv2.addWeighted(drawn, 0.45, sheet, 0.55, 0, dst=sheet)
+    cv2.addWeighted(drawn, 0.6, sheet, 0.4, 0, dst=sheet)
     for point in np.concatenate([ours, theirs]):
         cv2.circle(sheet, _fixed(point), (thick * 2 + 1) * 16, (255, 255, 255), -1, cv2.LINE_AA, 4)
         cv2.circle(sheet, _fixed(point), thick * 28, LINK, -1, cv2.LINE_AA, 4)

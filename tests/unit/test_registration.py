@@ -218,7 +218,9 @@ def test_a_small_find_is_shown_enlarged_as_well() -> None:
     query, page = query_scan(), Scan(np.full((1600, 1200, 3), 220, np.uint8), 1200, 1600, 1.0, 1.0)
     small = Transform(np.diag([0.3, 0.3, 1.0]))
     large = Transform(np.diag([1.8, 1.8, 1.0]))
-    assert len(side_by_side(query, page, match_by(small))) > len(side_by_side(query, page, match_by(large))) + 200
+    plain = len(side_by_side(query, page, match_by(large)))
+    assert len(side_by_side(query, page, match_by(small))) > plain + 200
+    assert len(side_by_side(query, page, match_by(small), close_up=False)) == plain
 
 
 def test_the_proof_is_the_same_every_time() -> None:
