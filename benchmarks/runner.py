@@ -1,0 +1,169 @@
+"""What the benchmarks share: calque run through its Python interface, the machine named, times summed up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.datasets import NAMES, PARTS
+from benchmarks.metrics import Found
+from index.search import Query, search
+from index.store import Index
+from matcher.errors import CalqueError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from benchmarks.datasets import Dataset
+    from index.search import Answer
+
+__all__ = ["EVERYTHING", "Built", "arguments", "ask", "build", "found", "machine", "report", "spread", "table"]
+
+EVERYTHING = 1e300
+"""As the greatest number of false alarms: whatever was verified at all, for ranking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What it took to index a set: wall seconds and bytes on disk, everything included."""
+
+    path: Path
+    images: int
+    features: int
+    size: int
+    seconds: float
+
+    def figures(self) -> dict[str, float]:
+        """Return the costs for each image and each feature."""
+        return {
+            "images": self.images,
+            "features": self.features,
+            "seconds_per_image_added": self.seconds / self.images,
+            "bytes_per_image": self.size / self.images,
+            "bytes_per_feature": self.size / self.features,
+        }
+
+
+def build(dataset: Dataset, folder: Path, workers: int | None = None) -> Built:
+    """Index a set in a fresh folder.
+
+    Raises
+    ------
+    CalqueError
+        If an image could not be added: figures of a part of a set would mislead.
+    """
+    path = folder / f"{dataset.name}.calque"
+    start = time.perf_counter()
+    with Index.create(path) as index:
+        report = index.add([dataset.path(image) for image in dataset.images], workers=workers)
+        seconds = time.perf_counter() - start
+        info = index.info()
+    if report.failed:
+        raise CalqueError(f"{len(report.failed)} images of {dataset.name} were not added, first: {report.failed[0]}")
+    return Built(path, info["images"], info["features"], info["bytes"], seconds)
+
+
+def ask(
+    path: Path, queries: Iterable[Query], *, threads: int | None = None, max_false_alarms: float = EVERYTHING
+) -> Iterator[Answer]:
+    """Yield the answers of an index, by default whatever their significance.
+
+    Raises
+    ------
+    CalqueError
+        If a query could not be answered.
+    """
+    with Index.open(path) as index:
+        for answer in search(index, list(queries), max_false_alarms=max_false_alarms, threads=threads):
+            if answer.error is not None:
+                raise CalqueError(f"query {answer.id}: {answer.error}")
+            yield answer
+
+
+def found(dataset: Dataset, answer: Answer) -> list[Found]:
+    """Return an answer's hits under the names that the truth uses."""
+    names = {str(dataset.path(image)): image for image in dataset.images}
+    return [
+        Found(names[str(hit.image)], hit.score, hit.false_alarms, hit.match.region.as_list()) for hit in answer.hits
+    ]
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the median, the 95th percentile, the mean and the number of `values`."""
+    median, high = np.percentile(values, [50, 95])
+    return {"median": float(median), "p95": float(high), "mean": float(np.mean(values)), "n": len(values)}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on: processor, cores, Python, and the commit."""
+    root = Path(__file__).resolve().parents[1]
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
+
+    changed = git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 1),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "commit": git("rev-parse", "--short", "HEAD") + ("+changes" if changed else ""),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def arguments(description: str, *, dataset: bool = True) -> argparse.ArgumentParser:
+    """Return the parser of what all benchmarks understand."""
+    parser = argparse.ArgumentParser(description=description)
+    if dataset:
+        parser.add_argument("dataset", choices=NAMES)
+        parser.add_argument("--part", choices=PARTS, default="test", help="which queries (default: test)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
+    return parser
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Return `rows` as an aligned table; figures that are not known become a dash."""
+    if not rows:
+        return ""
+    cells = [list(rows[0])] + [[_cell(value) for value in row.values()] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in cells
+    )
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float) and abs(value) >= 10
+        else (f"{value:.3f}" if isinstance(value, float) else str(value))
+    )
+
+
+def report(results: dict[str, Any], file: Path | None) -> None:
+    """Write `results` as JSON to `file`, if there is to be one."""
+    if file is not None:
+        file.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
