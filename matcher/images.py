@@ -298,27 +298,30 @@ def _select_page(image: ImageFile, page: int, name: str) -> None:
         if page != 0:
             raise _no_page(name, page, 1)
         return
-    frame = next(islice(_tiff_pages(image), page, None), None) if page >= 0 else None
-    if frame is None:
+    selected = list(islice(_tiff_pages(image), page, page + 1)) if page >= 0 else []
+    if not selected:
         raise _no_page(name, page, sum(1 for _ in _tiff_pages(image)))
-    image.seek(frame)
+    if selected[0] is not None:
+        raise selected[0]
 
 
-def _tiff_pages(image: TiffImageFile) -> Iterator[int]:
-    """Yield the directories that hold pages, not reduced copies or masks of them."""
+def _tiff_pages(image: TiffImageFile) -> Iterator[SyntaxError | None]:
+    """Move `image` to each page, not to reduced copies or masks; yield why it cannot be decoded, or None."""
     found = False
     for frame in count():
+        fault = None
         try:
             image.seek(frame)
         except EOFError:
             break
-        except SyntaxError:
-            pass  # pixels of an unsupported kind, yet a page: the error belongs to whoever reads it
+        except SyntaxError as error:
+            fault = error  # it concerns whoever reads this page; to seek once more would not raise it again
         if not _tag(image, _NEW_SUBFILE_TYPE, 0) & 0b101 and _tag(image, _OLD_SUBFILE_TYPE, 1) != 2:
             found = True
-            yield frame
+            yield fault
     if not found:
-        yield 0
+        image.seek(0)
+        yield None
 
 
 def _tag(image: TiffImageFile, tag: int, default: int) -> int:

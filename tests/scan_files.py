@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import struct
 import zlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -13,6 +12,8 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pypdfium2
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
+from matcher.errors import InputError
 from matcher.images import IMAGE_SUFFIXES, Scan, page_count, read_image
 from tests.scan_files import difference, gray_tiff, luma, save, scanned_pdf, smooth, waves
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -236,6 +240,9 @@ def test_a_damaged_or_senseless_turn_is_no_turn(tmp_path: Path) -> None:
     ):
         path = save(tmp_path / f"{number}.jpg", smooth(), exif=block, quality=97)
         assert difference(read_image(path).pixels, luma(smooth())) <= 4
+    profile = PngInfo()
+    profile.add_text("Raw profile type exif", "\nexif\n4\nno hexadecimal digits")
+    assert difference(read_image(save(tmp_path / "profile.png", smooth(), pnginfo=profile)).pixels, luma(smooth())) <= 1
     exif = Image.Exif()
     exif[0x0112] = 77
     assert read_image(save(tmp_path / "77.jpg", smooth(), exif=exif)).pixels.shape == (90, 130)
@@ -305,6 +312,26 @@ def test_reduced_copies_in_a_tiff_are_not_pages(tmp_path: Path) -> None:
     full.save(path, save_all=True, append_images=[reduced, second, thumbnail], tiffinfo={254: 0})
     assert page_count(path) == 2
     assert read_image(path, 1).pixels.shape == (60, 70)
+
+
+def test_a_lone_reduced_copy_is_a_page_after_all(tmp_path: Path) -> None:
+    path = save(tmp_path / "thumbnail.tif", luma(smooth()), tiffinfo={254: 1})
+    assert page_count(path) == 1
+    assert difference(read_image(path).pixels, luma(smooth())) == 0
+
+
+def test_an_undecodable_page_spares_the_others(tmp_path: Path) -> None:
+    pages = [Image.fromarray(luma(smooth(seed=n))) for n in range(3)]
+    path = save(tmp_path / "pages.tif", pages[0], save_all=True, append_images=pages[1:])
+    data = bytearray(path.read_bytes())
+    bits = struct.pack("<HHIHH", 258, 3, 1, 8, 0)  # the tag BitsPerSample, as Pillow writes it
+    second = data.index(bits, data.index(bits) + 1)
+    data[second : second + len(bits)] = struct.pack("<HHIHH", 258, 3, 1, 7, 0)
+    path.write_bytes(data)
+    assert page_count(path) == 3
+    assert difference(read_image(path, 2).pixels, np.asarray(pages[2])) == 0
+    with pytest.raises(InputError, match=r"pages\.tif: damaged, or of a kind that cannot be decoded"):
+        read_image(path, 1)
 
 
 def test_only_the_first_picture_of_an_animation(tmp_path: Path) -> None:
