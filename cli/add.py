@@ -88,13 +88,20 @@ def add(
 
 def _opened(index: Path, given: dict[str, int], vocabulary: Path | None) -> Index:
     """Open `index` for writing, or make it, with the settings given."""
+    from index.settings import Settings
     from index.store import Index
+    from index.vocabulary import Vocabulary, bundled_vocabulary
 
-    if not (index / "catalogue.sqlite").exists():
-        return Index.create(index, given, vocabulary)
+    exists = (index / "catalogue.sqlite").exists()
+    wanted: dict[str, Any] = dict(given)
+    if vocabulary is not None or not exists:
+        words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
+        wanted |= {"vocabulary": words.name, "vocabulary_hash": words.hash}
+    if not exists:
+        return Index.create(index, Settings(**wanted))
     opened = Index.open(index, writable=True)
     try:
-        opened.settings.require(dataclasses.replace(opened.settings, **given), index)
+        opened.settings.require(dataclasses.replace(opened.settings, **wanted), index)
     except BaseException:
         opened.close()
         raise

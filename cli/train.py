@@ -1,0 +1,52 @@
+"""``calque train``: a vocabulary of one's own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options import format_option, quiet_option
+from cli.output import write_record
+from cli.progress import Progress
+
+if TYPE_CHECKING:
+    from cli.output import Format
+
+__all__ = ["train"]
+
+
+@click.command()
+@click.argument("vocabulary", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--words",
+    type=click.IntRange(256, 65536),
+    default=65536,
+    show_default=True,
+    metavar="N",
+    help="Visual words; each needs some 30 features to be trained on.",
+)
+@format_option
+@quiet_option
+def train(vocabulary: Path, sources: tuple[str, ...], words: int, form: Format, quiet: bool) -> int:
+    """Train a VOCABULARY file on each SOURCE, for a collection unlike prints, pages and photographs.
+
+    The vocabulary that is shipped serves most collections, and indexes made with it may be merged. An index is made
+    with another by `calque add --vocabulary`. Needs the extra: pip install 'calque[train]'.
+
+    \b
+    Examples:
+      calque train maps.h5 maps/ --words 32768
+      calque add maps.calque maps/ --vocabulary maps.h5
+    """
+    from index.training import train as train_vocabulary
+
+    started = time.monotonic()
+    with Progress("images", quiet=quiet) as progress:
+        trained = train_vocabulary(sources, vocabulary, words=words, progress=progress.update)
+    seconds = round(time.monotonic() - started, 1)
+    write_record({"vocabulary": str(vocabulary), "words": len(trained), "hash": trained.hash, "seconds": seconds}, form)
+    return 0
