@@ -226,7 +226,12 @@ def test_interrupted_add_leaves_a_valid_index_and_goes_on(
     index = tmp_path / "own.calque"
     command = [sys.executable, "-c", "from cli.main import main; main()", "add", str(index), str(collection.folder)]
     process = subprocess.Popen(
-        [*command, "--workers", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*command, "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, children would inherit that Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (index / "catalogue.sqlite").exists() and process.poll() is None:
         time.sleep(0.02)
