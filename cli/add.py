@@ -94,14 +94,15 @@ def _opened(index: Path, given: dict[str, int], vocabulary: Path | None) -> Inde
 
     exists = (index / "catalogue.sqlite").exists()
     wanted: dict[str, Any] = dict(given)
-    if vocabulary is not None or not exists:
-        words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
+    words = Vocabulary.load(vocabulary) if vocabulary is not None else None if exists else bundled_vocabulary()
+    if words is not None:
         wanted |= {"vocabulary": words.name, "vocabulary_hash": words.hash}
-    if not exists:
-        return Index.create(index, Settings(**wanted))
-    opened = Index.open(index, writable=True)
+    opened = Index.open(index, writable=True) if exists else Index.create(index, Settings(**wanted))
     try:
         opened.settings.require(dataclasses.replace(opened.settings, **wanted), index)
+        # An index carries a vocabulary of one's own with it; a first attempt may have ended before this line.
+        if vocabulary is not None and words is not None and not (index / "vocabulary.h5").exists():
+            words.save(index / "vocabulary.h5")
     except BaseException:
         opened.close()
         raise
