@@ -225,7 +225,7 @@ def querying(large: Path, dataset: Dataset) -> list[dict[str, Any]]:
     """Ask a batch of the large index."""
     queries = [Query(q.id, dataset.path(q.place.image), q.place.region) for q in dataset.queries]
     answers = list(ask(large, [queries[0], *queries], threads=1, max_false_alarms=1.0))[1:]
-    bare = [1000 * (a.seconds - a.extraction_seconds) for a in answers]
+    bare = [1000 * (a.seconds - a.extraction) for a in answers]
     return [
         _row("query in a batch, extraction left out", bare, 60, "ms"),
         _row("query in a batch, whole", [1000 * a.seconds for a in answers], None, "ms"),
@@ -246,7 +246,7 @@ def main(words: Sequence[str] | None = None) -> int:
             folder = Path(name)
             rows, path = indexing(dataset, folder, options.images, options.rounds)
             with Index.open(path) as index:
-                encoder = Encoder(index.settings)
+                encoder = Encoder(index.settings, index.vocabulary)
             pages = [encoder.encode(dataset.path(image), 0) for image in dataset.images[:: len(dataset.images) // 40]]
             small, large = (_made_up(folder, count, pages) for count in (10, options.large))
             extra = [dataset.path(image) for image in dataset.images[1:8]]

@@ -53,7 +53,7 @@ def measure_calque(dataset: Dataset, workers: int | None = None) -> dict[str, An
         **evaluate(dataset, {answer.id: found(dataset, answer) for answer in answers}),
         **built.figures(),
         "ms_per_query": spread([1000 * a.seconds for a in answers]),
-        "ms_per_query_without_extraction": spread([1000 * (a.seconds - a.extraction_seconds) for a in answers]),
+        "ms_per_query_without_extraction": spread([1000 * (a.seconds - a.extraction) for a in answers]),
     }
 
 
