@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
     from numpy.typing import NDArray
 
-__all__ = ["DATASETS", "MAXIMUM_IMAGES", "REMEDY", "SMALL", "Dataset", "Header", "SegmentFile", "damage", "read_header"]
+__all__ = [
+    "DATASETS",
+    "MAXIMUM_IMAGES",
+    "REMEDY",
+    "SMALL",
+    "DamagedSegment",
+    "Dataset",
+    "Header",
+    "SegmentFile",
+    "read_header",
+]
 
 MAXIMUM_IMAGES = 1 << 16
 """Local image numbers are 16-bit."""
@@ -32,9 +42,12 @@ REMEDY = "restore it from a copy, or run: calque check --repair, then calque add
 """What to do about a damaged segment."""
 
 
-def damage(path: Path, what: str) -> CorruptIndex:
-    """Return the error that says what is wrong with a segment."""
-    return CorruptIndex(f"{path} is damaged ({what}); {REMEDY}")
+class DamagedSegment(CorruptIndex):
+    """A segment cannot be used, for the `reason` given."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is damaged ({reason}); {REMEDY}")
+        self.reason = reason
 
 
 class Dataset(NamedTuple):
@@ -91,7 +104,7 @@ def read_header(path: Path) -> Header:
     except SettingsMismatch as error:
         raise SettingsMismatch(f"{path}: {error}") from error
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise damage(path, str(error)) from error
+        raise DamagedSegment(path, str(error)) from error
 
 
 def _header(file: h5py.File, size: int) -> Header:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from index.catalogue import ImageRecord
 from index.workers import Failed, WorkerPool, attempt
+from matcher.errors import SettingsMismatch
 
 if TYPE_CHECKING:
     import os
@@ -21,8 +22,22 @@ if TYPE_CHECKING:
     from index.encoding import EncodedImage
     from index.settings import Settings
     from index.sources import SourceFailure, SourceItem
+    from index.vocabulary import Vocabulary
 
-__all__ = ["Batch", "Encoded", "EncoderFactory", "Job", "default_encoder", "encode_all", "plan"]
+__all__ = [
+    "VOCABULARY_FILE",
+    "Batch",
+    "Encoded",
+    "EncoderFactory",
+    "Job",
+    "default_encoder",
+    "encode_all",
+    "plan",
+    "stored_vocabulary",
+]
+
+VOCABULARY_FILE = "vocabulary.h5"
+"""Name, in an index's folder, of a vocabulary of its own."""
 
 
 class ImageEncoder(Protocol):
@@ -33,7 +48,7 @@ class ImageEncoder(Protocol):
 
 
 class EncoderFactory(Protocol):
-    """A function of a module's top level that makes an encoder, called once in each worker process."""
+    """Something picklable that makes an encoder, called once in each worker process."""
 
     def __call__(self, settings: Settings) -> ImageEncoder:
         """Return an encoder for `settings`."""
@@ -94,11 +109,32 @@ class Batch:
         return bool(self.images or self.touched or self.failures)
 
 
-def default_encoder(settings: Settings) -> ImageEncoder:
-    """Return the encoder of scans."""
+def stored_vocabulary(folder: Path, settings: Settings) -> Vocabulary:
+    """Return the vocabulary of the index in `folder`: its own, or the one that comes with calque.
+
+    Raises
+    ------
+    SettingsMismatch
+        If that is not the one that the index was made with.
+    """
+    from index.vocabulary import Vocabulary, bundled_vocabulary
+
+    own = folder / VOCABULARY_FILE
+    found = Vocabulary.load(own) if own.is_file() else bundled_vocabulary()
+    if found.hash != settings.vocabulary_hash:
+        raise SettingsMismatch(
+            f"{folder} was made with vocabulary {settings.vocabulary} ({settings.vocabulary_hash[:12]}), but "
+            f"{own if own.is_file() else 'the one of this calque'} is {found.name} ({found.hash[:12]}); "
+            "use the calque that made it, or make a new index"
+        )
+    return found
+
+
+def default_encoder(folder: Path, settings: Settings) -> ImageEncoder:
+    """Return the encoder of scans for the index in `folder`."""
     from index.encoding import Encoder  # only worker processes need it
 
-    return Encoder(settings)
+    return Encoder(settings, stored_vocabulary(folder, settings))
 
 
 def plan(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from index._hdf5 import DATASETS, MAXIMUM_IMAGES, SMALL, Header, SegmentFile, damage, read_header
+from index._hdf5 import DATASETS, MAXIMUM_IMAGES, SMALL, DamagedSegment, Header, SegmentFile, read_header
 from index.durable import replacing
 from index.faults import reach
 
@@ -125,7 +125,7 @@ class Segment:
         arrays = _map(path, header)
         faults = _damaged_checksums(arrays, header, SMALL) or _disorder(arrays)
         if faults:
-            raise damage(path, faults[0])
+            raise DamagedSegment(path, faults[0])
         alive = np.ones(len(arrays["image_ids"]), dtype=np.bool_)
         if len(dead):
             alive[np.isin(arrays["image_ids"], np.asarray(dead, dtype=np.int64))] = False
@@ -156,7 +156,7 @@ class Segment:
         words = self.image_words[self.image_offsets[local] : self.image_offsets[local + 1]]
         places = postings_of_image(self.words, self.offsets, self.images, words, local)
         if len(places) and places.min() < 0:
-            raise damage(self.path, f"postings of image {self.image_ids[local]} are missing")
+            raise DamagedSegment(self.path, f"postings of image {self.image_ids[local]} are missing")
         return StoredFeatures(
             words, self.signatures[places], self.positions[places], self.scales[places], self.angles[places]
         )
@@ -267,7 +267,7 @@ def merge_segments(path: Path, segments: Sequence[Segment], alive: Sequence[NDAr
         segments[0].settings.require(segment.settings, segment.path)
         faults = segment.verify(deep=True)
         if faults:
-            raise damage(segment.path, faults[0])
+            raise DamagedSegment(segment.path, faults[0])
     kept = [np.flatnonzero(mask) for mask in masks]
     ids = np.concatenate([s.image_ids[k] for s, k in zip(segments, kept, strict=True)])
     order = np.argsort(ids, kind="stable")
@@ -384,7 +384,7 @@ def _map(path: Path, header: Header) -> dict[str, NDArray[Any]]:
                 else np.empty(0, DATASETS[name].dtype)
             )
         except ValueError as error:
-            raise damage(path, "it is cut short") from error
+            raise DamagedSegment(path, "it is cut short") from error
         arrays[name] = flat.reshape(shape)
         arrays[name].flags.writeable = False
     return arrays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from matcher.errors import SettingsMismatch
@@ -17,8 +17,6 @@ __all__ = ["FORMAT_VERSION", "Settings"]
 FORMAT_VERSION = 1
 """The index format that this calque writes (docs/format.md)."""
 
-Number = bool | int | float | str
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -30,10 +28,8 @@ class Settings:
         Name of the visual vocabulary.
     vocabulary_hash : str
         Hash of its contents.
-    extractor, extractor_version : str
-        Name and version of the feature extractor.
-    extractor_parameters : tuple of (str, value)
-        Its parameters, ascending by name; a mapping is accepted.
+    extractor : str
+        Signature of the feature extractor: name, version and parameters.
     work_size : int
         Long side, in pixels, to which images are reduced before extraction.
     max_features : int
@@ -44,29 +40,20 @@ class Settings:
 
     vocabulary: str
     vocabulary_hash: str
-    extractor: str = "rootsift"
-    extractor_version: str = "1"
-    extractor_parameters: tuple[tuple[str, Number], ...] = field(default=())
+    extractor: str = "rootsift-1(contrast=0.04)"
     work_size: int = 1600
-    max_features: int = 4000
+    max_features: int = 6500
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        pairs = tuple(sorted(dict(self.extractor_parameters).items()))
-        object.__setattr__(self, "extractor_parameters", pairs)
         for name in ("work_size", "max_features", "format_version"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SettingsMismatch(f"setting {name} must be a positive whole number, got {value!r}")
 
-    @property
-    def parameters(self) -> dict[str, Number]:
-        """The extractor's parameters by name."""
-        return dict(self.extractor_parameters)
-
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
-        return asdict(self) | {"extractor_parameters": self.parameters}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

@@ -13,35 +13,37 @@ import os
 import time
 import uuid
 from contextlib import closing, contextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from index._hdf5 import REMEDY, damage
+from index._hdf5 import REMEDY, DamagedSegment
 from index.catalogue import Catalogue, Failure, ImageRecord, SegmentRecord
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
-from index.intake import Batch, EncoderFactory, default_encoder, encode_all, plan
+from index.intake import VOCABULARY_FILE, Batch, EncoderFactory, default_encoder, encode_all, plan, stored_vocabulary
 from index.locks import WriterLock
 from index.merging import Load, bins, next_merge
 from index.reports import AddReport, Problem, RemoveReport
 from index.segment import Segment, StoredFeatures, merge_segments, write_segment
+from index.settings import Settings
+from index.snapshot import faults, map_segments
+from index.vocabulary import Vocabulary, bundled_vocabulary
 from index.workers import default_workers
-from matcher.errors import CalqueError, CorruptIndex, InputError
+from matcher.errors import CalqueError, InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
-
-    from index.settings import Settings
 
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
 _CATALOGUE = "catalogue.sqlite"
 _SEGMENTS = "segments"
 _LOCK = "lock"
-_OWN = {_CATALOGUE, f"{_CATALOGUE}-wal", f"{_CATALOGUE}-shm", _SEGMENTS, _LOCK, "vocabulary.h5", "vectors"}
+_OWN = {_CATALOGUE, f"{_CATALOGUE}-wal", f"{_CATALOGUE}-shm", _SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
 
 _BATCH_IMAGES = 512
 _BATCH_FEATURES = 4 << 20
@@ -65,15 +67,36 @@ class Index:
         self._damaged: dict[str, str] = {}
 
     @classmethod
-    def create(cls, path: Path | str, settings: Settings) -> Index:
+    def create(
+        cls,
+        path: Path | str,
+        settings: Settings | Mapping[str, Any] | None = None,
+        vocabulary: Path | None = None,
+    ) -> Index:
         """Make an empty index in the folder `path` and open it for writing.
+
+        Parameters
+        ----------
+        path : Path or str
+            The folder.
+        settings : Settings or mapping, optional
+            All settings, or those that differ from the defaults.
+        vocabulary : Path, optional
+            A vocabulary file, which is copied into the index, by default the vocabulary that comes with calque.
 
         Raises
         ------
         InputError
             If there is an index already, or a folder that holds other things.
+        SettingsMismatch
+            For a setting that there is not.
         """
         path = Path(path)
+        own = None if vocabulary is None else Vocabulary.load(vocabulary)
+        if not isinstance(settings, Settings):
+            words = own or bundled_vocabulary()
+            fixed = {"vocabulary": words.name, "vocabulary_hash": words.hash, "extractor": words.features}
+            settings = Settings.from_dict({**(settings or {}), **fixed})
         with _explaining(path):
             path.mkdir(parents=True, exist_ok=True)
             for file in path.iterdir():
@@ -84,6 +107,9 @@ class Index:
                 if (path / _CATALOGUE).exists():
                     raise InputError(f"{path} is an index already; open it, or choose another name")
                 (path / _SEGMENTS).mkdir(exist_ok=True)
+                (path / VOCABULARY_FILE).unlink(missing_ok=True)  # a creation that was killed left it
+                if own is not None:
+                    own.save(path / VOCABULARY_FILE)
                 Catalogue.create(path / _CATALOGUE, settings)
                 fsync_folder(path.absolute().parent)
             finally:
@@ -157,6 +183,11 @@ class Index:
         self.close()
 
     # Reading
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the index was made with; `SettingsMismatch` if this calque does not have it."""
+        return stored_vocabulary(self.path, self.settings)
 
     @property
     def segments(self) -> Sequence[Segment]:
@@ -238,22 +269,7 @@ class Index:
 
     def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
         """Yield the names of segments and what is wrong with them."""
-        mapped = {segment.name: segment for segment in self.segments}
-        living = self._catalogue.ids_by_segment()
-        for record in self._catalogue.segments():
-            segment = mapped.get(record.name)
-            if segment is None:
-                path = self._segment_path(record.name)
-                yield record.name, self._damaged[record.name].removeprefix(f"{path} is ").removesuffix(f"; {REMEDY}")
-                continue
-            for text in segment.verify(deep):
-                yield record.name, text
-            if SegmentRecord(segment.name, len(segment), segment.n_features, segment.n_bytes) != record:
-                yield record.name, "the catalogue gives it another size"
-            if segment.settings != self.settings:
-                yield record.name, "it was made with other settings than the index"
-            if segment.image_ids[segment.alive].tolist() != living.get(record.name, []):
-                yield record.name, "the catalogue gives it other images"
+        return faults(self._catalogue, self.segments, self._damaged, deep)
 
     # Writing
 
@@ -263,7 +279,7 @@ class Index:
         *,
         workers: int | None = None,
         progress: Callable[[int, int, int, int], None] | None = None,
-        encoder_factory: EncoderFactory = default_encoder,
+        encoder_factory: EncoderFactory | None = None,
     ) -> AddReport:
         """Bring the index up to date with `sources`: add what is new, replace what has changed.
 
@@ -276,7 +292,7 @@ class Index:
         progress : callable, optional
             Called as ``progress(done, total, added, failed)``; `added` counts images that are safe on disk.
         encoder_factory : callable, optional
-            Makes the encoder, in each process.
+            Makes the encoder, in each process, by default that of `index.encoding`.
 
         Raises
         ------
@@ -288,6 +304,7 @@ class Index:
         jobs, report.unchanged, unusable = plan(sources, self._catalogue, report.skipped)
         batch = Batch(failures=[(failure.name, 0, failure.reason) for failure in unusable])
         workers = default_workers() if workers is None else workers
+        factory = encoder_factory or partial(default_encoder, self.path)
         begun, features = time.monotonic(), 0
 
         def tell(done: int) -> None:
@@ -295,7 +312,7 @@ class Index:
                 failed = len(report.failed) + len(batch.failures)
                 progress(done, len(jobs), report.added + report.replaced, failed)
 
-        with closing(encode_all(jobs, self.settings, encoder_factory, workers)) as outcomes:
+        with closing(encode_all(jobs, self.settings, factory, workers)) as outcomes:
             try:
                 for done, (job, outcome) in enumerate(outcomes, start=1):
                     batch.take(job, outcome)
@@ -448,29 +465,12 @@ class Index:
 
     def _mapped(self) -> list[Segment]:
         """Map the segments of one state of the catalogue."""
-        while True:
-            records, dead = self._catalogue.segments(), self._catalogue.dead()
-            segments: list[Segment] = []
-            faults: dict[str, str] = {}
-            missing = False
-            for record in records:
-                path = self._segment_path(record.name)
-                try:
-                    segments.append(Segment.open(path, dead.get(record.name, ())))
-                except FileNotFoundError:
-                    missing = True
-                    faults[record.name] = str(damage(path, "the file is missing"))
-                except CorruptIndex as error:
-                    faults[record.name] = str(error)
-            if missing and self._lock is None:
-                # A writer may have merged it away between the reading of the catalogue and the mapping.
-                self._catalogue.refresh()
-                if self._catalogue.segments() != records:
-                    continue
-            if faults and not self._damaged_allowed:
-                raise CorruptIndex(next(iter(faults.values())))
-            self._damaged = faults
-            return segments
+        segments, damaged = map_segments(self._catalogue, self._segment_path)
+        if damaged and not self._damaged_allowed:
+            name, text = next(iter(damaged.items()))
+            raise DamagedSegment(self._segment_path(name), text)
+        self._damaged = damaged
+        return segments
 
     def _segment_path(self, name: str) -> Path:
         return self.path / _SEGMENTS / f"{name}.h5"

@@ -188,7 +188,7 @@ def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused(path: Path) -> None:
     for writable in (False, True):
-        with pytest.raises(SettingsMismatch, match="max_features=4000, asked for max_features=10"):
+        with pytest.raises(SettingsMismatch, match=f"max_features={SETTINGS.max_features}, asked for max_features=10"):
             Index.open(path, writable, settings=replace(SETTINGS, max_features=10))
     Index.open(path, writable=True).close()
 

@@ -16,6 +16,7 @@ from index.catalogue import Catalogue, ImageRecord, SegmentRecord
 from index.merging import Load, bins, next_merge
 from index.settings import FORMAT_VERSION, Settings
 from matcher.errors import CorruptIndex, SettingsMismatch
+from matcher.sift import Sift
 from tests.crash.fake_encoder import SETTINGS
 
 ROOT = Path(__file__).parents[2]
@@ -211,12 +212,15 @@ def test_a_folder_that_cannot_be_written_can_be_read() -> None:
 
 
 def test_settings_survive_and_differences_are_named() -> None:
-    mine = Settings("v", "0", extractor_parameters=(("b", 2), ("a", 1.5)))
+    mine = Settings("v", "0", extractor="other-2")
     assert Settings.from_json(mine.to_json()) == mine
-    assert mine.parameters == {"a": 1.5, "b": 2}
-    mine.require(Settings("v", "0", extractor_parameters=(("a", 1.5), ("b", 2))), "x.calque")
+    mine.require(Settings("v", "0", extractor="other-2"), "x.calque")
     with pytest.raises(SettingsMismatch, match=r"x\.calque was made with work_size=1600, asked for work_size=800; use"):
         mine.require(replace(mine, work_size=800), "x.calque")
+
+
+def test_the_default_extractor_is_the_one_there_is() -> None:
+    assert Settings("v", "0").extractor == Sift().signature
 
 
 @pytest.mark.parametrize(
