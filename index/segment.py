@@ -157,9 +157,9 @@ class Segment:
         places = postings_of_image(self.words, self.offsets, self.images, words, local)
         if len(places) and places.min() < 0:
             raise DamagedSegment(self.path, f"postings of image {self.image_ids[local]} are missing")
-        return StoredFeatures(
-            words, self.signatures[places], self.positions[places], self.scales[places], self.angles[places]
-        )
+        # Taking pairs as one number each is several times faster than taking rows.
+        positions = self.positions.reshape(-1).view(np.uint32)[places].view(np.uint16).reshape(-1, 2)
+        return StoredFeatures(words, self.signatures[places], positions, self.scales[places], self.angles[places])
 
     def verify(self, deep: bool = False) -> list[str]:
         """Return what is wrong with the file, nothing if all is well.
