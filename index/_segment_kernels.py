@@ -17,7 +17,7 @@ def postings_of_image(words, offsets, images, image_words, local):  # type: igno
     places = np.full(image_words.size, -1, np.int64)
     row = 0
     done = 0
-    while done < image_words.size:
+    while done < image_words.size and words.size:
         word = image_words[done]
         # Words are distinct and ascending, so this one lies no further ahead than it is greater.
         ahead = min(np.int64(word) - np.int64(words[row]) + 1, words.size - row)
