@@ -127,6 +127,7 @@ def _index(path: Path, files: Sequence[Path], processes: int) -> tuple[float, di
     """Return the seconds that indexing took, and what the index says of itself."""
     with Index.create(path) as index:
         seconds = _timed(lambda: index.add(files, workers=processes))
+    with Index.open(path) as index:  # closing has emptied the catalogue's journal
         return seconds, index.info()
 
 

@@ -65,7 +65,8 @@ def build(dataset: Dataset, folder: Path, workers: int | None = None) -> Built:
     start = time.perf_counter()
     with Index.create(path) as index:
         report = index.add([dataset.path(image) for image in dataset.images], workers=workers)
-        seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    with Index.open(path) as index:  # closing empties the catalogue's journal
         info = index.info()
     if report.failed:
         raise CalqueError(f"{len(report.failed)} images of {dataset.name} were not added, first: {report.failed[0]}")
