@@ -76,7 +76,7 @@ def compare(
       calque compare p12.jpg p90.jpg --region 310,420,500,640 -o overlay.png
       calque compare first.tif second.tif --page-b 4 -o blink.gif --proof proof.png
     """
-    from matcher.comparison import compare as compare_images
+    from index.comparison import compare as compare_images
 
     matches = compare_images(a, b, region, page_a, page_b)
     if matches and output is not None:

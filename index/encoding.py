@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
+import numpy as np
+
+from matcher.images import read_image
+from matcher.sift import Sift
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-__all__ = ["EncodedImage"]
+    from index.settings import Settings
+    from index.vocabulary import Vocabulary
+    from matcher.types import Features
+
+__all__ = ["EncodedImage", "Encoder", "encode"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +56,51 @@ class EncodedImage:
 
     def __len__(self) -> int:
         return len(self.words)
+
+
+def encode(features: Features, vocabulary: Vocabulary) -> EncodedImage:
+    """Quantise `features` for storage.
+
+    Parameters
+    ----------
+    features : Features
+    vocabulary : Vocabulary
+
+    Returns
+    -------
+    EncodedImage
+    """
+    words = vocabulary.assign(features.descriptors)[:, 0]
+    order = np.argsort(words, kind="stable")
+    words = words[order]
+    step = max(features.width, features.height) / 65535
+    signatures = vocabulary.signatures(vocabulary.project(features.descriptors[order]), words)
+    return EncodedImage(
+        words=words.astype(np.uint16),
+        signatures=signatures,
+        positions=np.clip(np.round((features.points[order] + 0.5) / step), 0, 65535).astype(np.uint16),
+        scales=np.clip(np.round(16 * np.log2(features.sizes[order])), 0, 255).astype(np.uint8),
+        angles=(np.round(features.angles[order] * (256 / 360)).astype(np.int64) % 256).astype(np.uint8),
+        step=step,
+        width=features.width,
+        height=features.height,
+    )
+
+
+class Encoder:
+    """Reads, extracts and encodes one image after another with the settings of an index."""
+
+    def __init__(self, settings: Settings, vocabulary: Vocabulary) -> None:
+        cv2.setNumThreads(1)  # one process per core does better than threads within
+        self._settings = settings
+        self._vocabulary = vocabulary
+        self._extractor = Sift(settings.max_features, vocabulary.likeness)
+
+    def encode(self, path: Path, page: int) -> EncodedImage:
+        """Return what is stored of a page; `InputError` if it cannot be read."""
+        return encode(self.features(self._extractor, path, page, self._settings.work_size), self._vocabulary)
+
+    @staticmethod
+    def features(extractor: Sift, path: Path, page: int, work_size: int) -> Features:
+        """Return the features of a page at the size at which it is indexed."""
+        return extractor.extract(read_image(path, page, long_side=work_size))

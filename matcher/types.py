@@ -23,9 +23,7 @@ Relation = Literal["same", "mirrored", "inverted", "mirrored+inverted"]
 def _frozen(array: NDArray, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray:
     """Return `array` as a read-only C-contiguous array of `dtype`, checked against `shape` (None: any)."""
     fixed = np.ascontiguousarray(array, dtype=dtype)
-    if fixed.ndim != len(shape) or any(
-        want not in (None, got) for want, got in zip(shape, fixed.shape, strict=True)
-    ):
+    if fixed.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, fixed.shape, strict=True)):
         raise ValueError(f"{name} has shape {fixed.shape}, expected {shape}")
     if fixed is array and fixed.flags.writeable:
         fixed = fixed.view()
@@ -128,8 +126,8 @@ class Features:
     def __len__(self) -> int:
         return len(self.points)
 
-    def take(self, which: NDArray) -> Features:
-        """Return the features selected by an index or boolean array."""
+    def take(self, which: NDArray | slice) -> Features:
+        """Return the features selected by an index or boolean array, or a slice."""
         return Features(
             self.points[which],
             self.sizes[which],

@@ -1,0 +1,87 @@
+"""Compare two images without an index: the proof that a search gives, for one pair."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index.search import Query, extract
+from index.settings import Settings
+from index.verification import RELATIONS, Stored, distinct, variants, verify
+from index.vocabulary import bundled_vocabulary
+from matcher.geometry import Signed, Tolerance, estimate, frames
+from matcher.images import read_image
+from matcher.pairing import nearest_pairs
+from matcher.sift import Sift
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matcher.types import Match, Region, Relation
+
+__all__ = ["compare"]
+
+_FEATURES = 12_000
+"""Features of the second image: only time limits them here."""
+
+
+def compare(
+    a: Path,
+    b: Path,
+    region: Region | None = None,
+    page_a: int = 0,
+    page_b: int = 0,
+    *,
+    max_false_alarms: float = 1e-3,
+    relations: Sequence[Relation] = RELATIONS,
+) -> list[Match]:
+    """Find what is on one image, or inside `region` of it, on another.
+
+    Parameters
+    ----------
+    a, b : Path
+        The images: where to look for what, and where.
+    region : Region, optional
+        Part of `a`.
+    page_a, page_b : int
+        Pages, from 0.
+    max_false_alarms : float
+        Share of unrelated images that may be called alike.
+    relations : sequence of str
+        How a copy may have been made.
+
+    Returns
+    -------
+    list of Match
+        Every place found, surest first.
+
+    Raises
+    ------
+    InputError
+        If an image cannot be read, or the region lies outside.
+    """
+    vocabulary = bundled_vocabulary()
+    work_size = Settings("", "").work_size
+    asked = extract(Query(str(a), a, region, page_a), Sift(None, vocabulary.likeness), work_size)
+    scan = read_image(b, page_b, long_side=work_size)
+    features = Sift(_FEATURES, vocabulary.likeness).extract(scan)
+    if min(len(asked.features), len(features)) < 3:
+        return []
+    frame = frames(features.points, features.sizes, features.angles)
+    words = vocabulary.assign(features.descriptors)[:, 0]
+    signatures = vocabulary.signatures(vocabulary.project(features.descriptors), words)
+    pixel = max(1.0, max(scan.width, scan.height) / work_size)
+    stored = Stored(Signed(frame, words.astype(np.uint16), signatures), pixel)
+    limit = math.log10(max_false_alarms / len(relations))
+    found: list[Match] = []
+    for variant in variants(asked.features, asked.region, vocabulary, relations):
+        rows, columns, weights = nearest_pairs(variant.features.descriptors, features.descriptors)
+        pairs = (variant.frame[rows], frame[columns], weights)
+        bounds, pixels = np.array([0, len(rows)]), np.array([stored.pixel])
+        matrices, votes, _ = estimate(*pairs, bounds, variant.diagonal, pixels, Tolerance())
+        if votes[0] > 0:
+            found += verify(variant, matrices[0], pairs, stored, vocabulary, limit)
+    return distinct(found)

@@ -1,0 +1,383 @@
+"""Ask an index where a picture, or a region of one, is found again.
+
+1. Extract the query's features, and from them those of its mirror image and negative.
+2. Let their visual words and signatures vote for images, over the postings of every segment.
+3. Estimate, for each image of the short list, the map that its voters agree on.
+4. For the images with the strongest agreement, compare all features under that map and weigh the evidence.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from index import postings, verification
+from index.verification import RELATIONS, Variant
+from index.workers import default_workers
+from matcher.errors import CalqueError, InputError
+from matcher.geometry import Tolerance, estimate
+from matcher.images import Scan, read_image
+from matcher.sift import Sift
+from matcher.types import Features, Region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from index.segment import Segment
+    from index.store import Index
+    from index.vocabulary import Vocabulary
+    from matcher.types import Match, Relation
+
+__all__ = ["Answer", "Extracted", "Hit", "Query", "answer_as_dict", "extract", "search"]
+
+_WORDS = 3
+"""Visual words looked up for each query feature."""
+
+_VOTE_LIMIT = 22
+"""Largest Hamming distance, of 64 bits, of a vote."""
+
+_QUERY_FEATURES = 2500
+"""Features of a query that are compared with an image of the short list; the strongest vote."""
+
+_VOTERS = {"same": 1000}
+_OTHER_VOTERS = 500
+"""Voting features; mirrored and negative copies are rarer, and take as long to look for."""
+
+_SHORT_LIST = 200
+"""Images whose voters are asked for the map they agree on, for each relation."""
+
+_REFINED = 60
+"""Images looked at with all features, all relations together."""
+
+_MARGIN = 32
+"""Pixels around a region that its features may see."""
+
+_SMALL = 640
+"""A region is extracted at least this many pixels long, if the image has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question: which images show what is on page `page` of the file `image`, inside `region` (None: all of it)."""
+
+    id: str
+    image: Path
+    region: Region | None = None
+    page: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A place where a query is found.
+
+    Attributes
+    ----------
+    rank : int
+        From 1.
+    image : str
+        Name of the image: its path as found under the source it was added from.
+    path : str
+        Absolute path.
+    page : int
+    score : float
+        Minus log10 of the share of unrelated images that would agree as well by chance.
+    false_alarms : float
+        Answers as sure as this one that a search of this index is expected to give by chance.
+    match : Match
+    """
+
+    rank: int
+    image: str
+    path: str
+    page: int
+    score: float
+    false_alarms: float
+    match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query found: `hits` by decreasing score, or the `error` for which it could not be asked.
+
+    `seconds` is the time that it took, of which `extraction` went into reading the query and its features.
+    """
+
+    id: str
+    image: Path
+    region: Region | None
+    seconds: float
+    hits: tuple[Hit, ...]
+    error: str | None = None
+    page: int = 0
+    extraction: float = 0.0
+
+
+def search(
+    index: Index,
+    queries: Iterable[Query],
+    *,
+    top: int | None = None,
+    max_false_alarms: float = 1.0,
+    relations: Sequence[Relation] = RELATIONS,
+    threads: int | None = None,
+) -> Iterator[Answer]:
+    """Answer queries in their order.
+
+    Parameters
+    ----------
+    index : Index
+    queries : iterable of Query
+    top : int, optional
+        How many hits of each at most; all by default.
+    max_false_alarms : float
+        Answers to be expected by chance in one search; surer ones are given.
+    relations : sequence of str
+        How a copy may have been made.
+    threads : int, optional
+        By default one per core. The answers do not depend on it.
+
+    Yields
+    ------
+    Answer
+        One for each query; one that cannot be read or makes no sense has an ``error``.
+    """
+    if top is not None and top < 1:
+        raise InputError(f"top must be 1 or more, got {top}")
+    if not max_false_alarms > 0:
+        raise InputError(f"max_false_alarms must be above 0, got {max_false_alarms}")
+    threads = threads or default_workers()
+    vocabulary = index.vocabulary
+    extractor = Sift(None, vocabulary.likeness)
+    with ThreadPoolExecutor(threads) as pool:
+        searcher = _Searcher(index, vocabulary, pool, threads, tuple(relations))
+        ahead = ThreadPoolExecutor(1)  # reads the next query while this one is searched
+        try:
+            pending: list[tuple[Query, Any]] = []
+            waiting = iter(queries)
+            for query in waiting:
+                pending.append((query, ahead.submit(extract, query, extractor, index.settings.work_size)))
+                if len(pending) > 1:
+                    yield searcher.answer(*pending.pop(0), top, max_false_alarms)
+            while pending:
+                yield searcher.answer(*pending.pop(0), top, max_false_alarms)
+        finally:
+            ahead.shutdown(cancel_futures=True)
+
+
+def answer_as_dict(answer: Answer) -> dict[str, Any]:
+    """Return an answer in the form the command line prints."""
+    printed: dict[str, Any] = {
+        "id": answer.id,
+        "image": str(answer.image),
+        "region": None if answer.region is None else answer.region.as_list(),
+        "seconds": round(answer.seconds, 4),
+        "hits": [_hit_as_dict(hit) for hit in answer.hits],
+    }
+    if answer.error is not None:
+        printed["error"] = answer.error
+    return printed
+
+
+def _hit_as_dict(hit: Hit) -> dict[str, Any]:
+    match = hit.match
+    return {
+        "rank": hit.rank,
+        "image": hit.image,
+        "page": hit.page,
+        "score": round(hit.score, 3),
+        "false_alarms": float(f"{hit.false_alarms:.3g}"),
+        "inliers": match.inliers,
+        "relation": match.relation,
+        "rotation": round(match.rotation, 2),
+        "scale": round(match.scale, 4),
+        "region": [round(value, 1) for value in match.region.as_list()],
+        "polygon": [[round(x, 1), round(y, 1)] for x, y in match.polygon.tolist()],
+        "transform": match.transform.matrix.tolist(),
+    }
+
+
+class Extracted(NamedTuple):
+    """A query's features, strongest first, its region and the seconds that this took."""
+
+    features: Features
+    region: Region
+    seconds: float
+
+
+def extract(query: Query, extractor: Sift, work_size: int) -> Extracted:
+    """Read a query and extract its features, strongest first."""
+    start = time.perf_counter()
+    cv2.setNumThreads(1)
+    if query.region is None:
+        scan = read_image(query.image, query.page, long_side=work_size)
+        region = Region(0, 0, scan.width, scan.height)
+        features = extractor.extract(scan)
+    else:
+        scan = read_image(query.image, query.page)
+        inside = query.region.clipped(scan.width, scan.height)
+        if inside is None:
+            raise InputError(
+                f"{query.image}: region {_plain(query.region)} lies outside the image, which is "
+                f"{scan.width} x {scan.height} pixels; give X,Y,WIDTH,HEIGHT within it"
+            )
+        region = inside
+        features = _of_region(scan, region, extractor, work_size)
+    strength = features.responses * features.sizes
+    features = features.take(np.argsort(-strength, kind="stable")[:_QUERY_FEATURES])
+    return Extracted(features, region, time.perf_counter() - start)
+
+
+def _plain(region: Region) -> str:
+    return ",".join(f"{value:g}" for value in region.as_list())
+
+
+def _of_region(scan: Scan, region: Region, extractor: Sift, work_size: int) -> Features:
+    """Extract the features inside `region` at the size at which its image would be indexed, small regions larger."""
+    longest = max(region.width, region.height)
+    indexed = min(1.0, work_size / max(scan.width, scan.height))
+    shrink = min(1.0, max(longest * indexed, min(longest, _SMALL)) / longest, work_size / longest)
+    margin = math.ceil(_MARGIN / shrink)
+    left, top = max(0, int(region.x) - margin), max(0, int(region.y) - margin)
+    right = min(scan.width, math.ceil(region.x + region.width) + margin)
+    bottom = min(scan.height, math.ceil(region.y + region.height) + margin)
+    pixels = scan.pixels[top:bottom, left:right]
+    if shrink < 1:
+        size = (max(1, round((right - left) * shrink)), max(1, round((bottom - top) * shrink)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    height, width = pixels.shape
+    cut = Scan(pixels, right - left, bottom - top, (right - left) / width, (bottom - top) / height)
+    # What a user has framed is the picture: nothing in it counts as type.
+    features = replace(extractor, likeness=None).extract(cut)
+    moved = replace(features, points=features.points + np.float32([left, top]), width=scan.width, height=scan.height)
+    return moved.take(region.contains(moved.points))
+
+
+class _Candidate(NamedTuple):
+    votes: float
+    variant: int
+    image_id: int
+    segment: int
+    local: int
+    matrix: NDArray[np.float64]
+    pairs: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+
+
+class _Searcher:
+    """One search at a time over the segments of an index, its steps spread over threads."""
+
+    def __init__(
+        self,
+        index: Index,
+        vocabulary: Vocabulary,
+        pool: ThreadPoolExecutor,
+        threads: int,
+        relations: tuple[Relation, ...],
+    ) -> None:
+        self._index = index
+        self._vocabulary = vocabulary
+        self._pool = pool
+        self._threads = threads
+        self._relations = relations
+        self._segments = list(index.segments)
+        self._images = index.info()["images"]
+        self._work_size = index.settings.work_size
+
+    def answer(self, query: Query, extracted: Any, top: int | None, max_false_alarms: float) -> Answer:
+        """Answer one query whose features are on their way."""
+        try:
+            features, region, extraction = extracted.result()
+        except CalqueError as error:
+            return Answer(query.id, query.image, query.region, 0.0, (), error=str(error), page=query.page)
+        start = time.perf_counter()
+        tests = max(1, self._images * len(self._relations))
+        found = self._find(features, region, math.log10(max_false_alarms / tests))
+        found.sort(key=lambda place: (place[1].log_false_alarms, place[0], place[1].region.as_list()))
+        hits = []
+        for rank, (image_id, match) in enumerate(found[:top], start=1):
+            record = self._index.image(image_id)
+            alarms = tests * 10.0**match.log_false_alarms
+            hits.append(Hit(rank, record.name, record.path, record.page, -match.log_false_alarms, alarms, match))
+        seconds = extraction + time.perf_counter() - start
+        return Answer(query.id, query.image, query.region, seconds, tuple(hits), page=query.page, extraction=extraction)
+
+    def _find(self, features: Features, region: Region, limit: float) -> list[tuple[int, Match]]:
+        """Return the catalogue ids of images, and the matches on them with at most 10 ** `limit` false alarms each."""
+        if len(features) < 3 or not self._segments:
+            return []
+        asked = verification.variants(features, region, self._vocabulary, self._relations)
+        candidates = [c for number, variant in enumerate(asked) for c in self._candidates(number, variant)]
+        candidates.sort(key=lambda c: (-c.votes, c.variant, c.image_id))
+
+        def examine(candidate: _Candidate) -> list[Match]:
+            segment = self._segments[candidate.segment]
+            stored = verification.gather(segment, candidate.local, self._work_size)
+            variant = asked[candidate.variant]
+            return verification.verify(variant, candidate.matrix, candidate.pairs, stored, self._vocabulary, limit)
+
+        by_image: dict[int, list[Match]] = {}
+        chosen = candidates[:_REFINED]
+        for candidate, matches in zip(chosen, self._pool.map(examine, chosen), strict=True):
+            by_image.setdefault(candidate.image_id, []).extend(matches)
+        return [(image_id, match) for image_id, all_ in by_image.items() for match in verification.distinct(all_)]
+
+    def _candidates(self, number: int, variant: Variant) -> list[_Candidate]:
+        """Return the images on which the strongest features of a variant agree on a map."""
+        voters = _VOTERS.get(variant.relation, _OTHER_VOTERS)
+        signed = postings.SignedQuery.of(variant.features.take(slice(voters)), self._vocabulary, _WORDS)
+        found = list(self._pool.map(lambda s: postings.agreements(s, signed, _VOTE_LIMIT), self._segments))
+        weights, tallies = postings.vote(signed, found, self._segments)
+        listed = _short_list(self._segments, tallies)
+        return [
+            candidate
+            for part in self._pool.map(
+                lambda item: self._estimated(number, variant, signed, found[item[0]], weights, *item), listed.items()
+            )
+            for candidate in part
+        ]
+
+    def _estimated(
+        self,
+        number: int,
+        variant: Variant,
+        signed: postings.SignedQuery,
+        found: postings.Agreements,
+        weights: NDArray[np.float32],
+        which: int,
+        chosen: NDArray[np.int64],
+    ) -> list[_Candidate]:
+        """Estimate maps for the `chosen` images of the segment with number `which`."""
+        segment = self._segments[which]
+        rows, bounds = postings.pairs_of(found, chosen)
+        query = signed.frame[signed.features[found.entries[rows]]]
+        image = postings.keypoints(segment, found.places[rows], found.images[rows])
+        votes = postings.pair_weights(signed, found, weights, rows)
+        pixels = verification.working_pixels(segment, chosen, self._work_size)
+        matrices, strength, _ = estimate(query, image, votes, bounds, variant.diagonal, pixels, Tolerance())
+        return [
+            _Candidate(
+                float(strength[k]), number, int(segment.image_ids[local]), which, int(local), matrices[k],
+                (query[bounds[k] : bounds[k + 1]], image[bounds[k] : bounds[k + 1]], votes[bounds[k] : bounds[k + 1]]),
+            )
+            for k, local in enumerate(chosen)
+            if strength[k] > 0
+        ]  # fmt: skip
+
+
+def _short_list(segments: Sequence[Segment], tallies: Sequence[NDArray[np.float32]]) -> dict[int, NDArray[np.int64]]:
+    """Return the images with the most votes, by segment number; equal votes go to the smaller catalogue id."""
+    which = np.concatenate([np.full(len(votes), number) for number, votes in enumerate(tallies)])
+    local = np.concatenate([np.arange(len(votes)) for votes in tallies])
+    votes = np.concatenate(tallies)
+    ids = np.concatenate([segment.image_ids for segment in segments])
+    best = np.flatnonzero(votes > 0)
+    best = best[np.lexsort((ids[best], -votes[best]))][:_SHORT_LIST]
+    return {int(number): np.sort(local[best[which[best] == number]]) for number in np.unique(which[best])}

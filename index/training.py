@@ -1,0 +1,208 @@
+"""Train a vocabulary: words, signature directions and medians from the descriptors of many images.
+
+Words are found by k-means in two levels (coarse cells, then words within each) and then moved by iterations of approximate
+k-means over all of them (Philbin et al., CVPR 2007). Signature directions are a random rotation of the 64 leading principal components of
+what is left of a descriptor when its word is taken away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from index.encoding import Encoder
+from index.settings import Settings
+from index.sources import SourceFailure, expand
+from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabulary
+from matcher.errors import CalqueError, InputError, MissingDependency
+from matcher.sift import Sift
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+__all__ = ["collect", "learn", "train"]
+
+_CELLS = 256
+_ROUNDS = 2
+_PER_WORD = 40
+"""Training descriptors per word: more take longer and change little."""
+
+_PRIOR = 5
+"""Descriptors' worth of trust in a word itself for its medians, which few descriptors fix badly."""
+
+
+def train(
+    sources: Sequence[str],
+    path: Path,
+    *,
+    words: int = 65536,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Vocabulary:
+    """Train a vocabulary on images and write it to a file.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        As for `index.sources.expand`.
+    path : Path
+        The file to write.
+    words : int
+        Visual words, 256 to 65,536.
+    seed : int
+        Decides every random choice.
+    progress : callable, optional
+        Called as ``progress(done, total)`` as images are read.
+
+    Raises
+    ------
+    InputError
+        If the images have too few features for so many words.
+    MissingDependency
+        If faiss is not installed.
+    """
+    items = [item for item in expand(sources) if not isinstance(item, SourceFailure)]
+    if not items:
+        raise InputError(f"no images in {', '.join(map(str, sources))}; name a folder of scans")
+    budget = max(200, words * _PER_WORD // len(items))
+    extractor = Sift(Settings("", "").max_features, bundled_vocabulary().likeness)
+    parts = []
+    for done, item in enumerate(items, start=1):
+        try:
+            parts.append(collect(item.path, item.page, extractor, budget, seed + done))
+        except CalqueError:
+            continue  # `add` lists what cannot be read; training goes by the rest
+        finally:
+            if progress is not None:
+                progress(done, len(items))
+    descriptors = np.concatenate(parts) if parts else np.zeros((0, 128), np.float32)
+    vocabulary = learn(descriptors, words, path.stem, bundled_vocabulary().likeness, seed)
+    vocabulary.save(path)
+    return vocabulary
+
+
+def collect(path: Path, page: int, extractor: Sift, budget: int, seed: int) -> NDArray[np.float32]:
+    """Return up to `budget` descriptors of a page, shape (n, 128), drawn at random from those an index would keep."""
+    features = Encoder.features(extractor, path, page, Settings("", "").work_size)
+    if len(features) <= budget:
+        return features.descriptors
+    return features.descriptors[np.random.default_rng(seed).choice(len(features), budget, replace=False)]
+
+
+def learn(
+    descriptors: NDArray[np.float32], words: int, name: str, likeness: NDArray[np.float32], seed: int = 0
+) -> Vocabulary:
+    """Return the vocabulary of `words` words of `descriptors`, float32 (n, 128) of unit length.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than ten descriptors per word.
+    """
+    if len(descriptors) < 10 * words:
+        raise InputError(
+            f"{len(descriptors)} features are too few for {words} words, which need {10 * words} or more; "
+            "add images or ask for fewer words"
+        )
+    blank, _ = _laid_out(_words(descriptors, words, seed), name, likeness, seed)
+    assigned = _assign(blank, descriptors)
+    restored = blank.words.astype(np.float32) * np.float32(WORD_STEP)
+    projection = _directions(descriptors - restored[assigned], seed)
+    medians = _medians(descriptors @ projection.T, assigned, restored @ projection.T)
+    return replace(blank, projection=projection, medians=medians)
+
+
+def _laid_out(
+    centres: NDArray[np.float32], name: str, likeness: NDArray[np.float32], seed: int
+) -> tuple[Vocabulary, NDArray[np.float32]]:
+    """Return a vocabulary of `centres` without signatures, and the centres in its order: cell by cell."""
+    cells, labels = _clusters(centres, min(_CELLS, len(centres) // 16), seed)
+    order = np.argsort(labels, kind="stable")
+    centres = centres[order]
+    stored = np.clip(np.round(centres / WORD_STEP), 0, 255).astype(np.uint8)
+    offsets = np.searchsorted(labels[order], np.arange(len(cells) + 1)).astype(np.int64)
+    no_bits = np.zeros((64, centres.shape[1]), np.float32), np.zeros((len(centres), 64), np.int8)
+    return Vocabulary(name, Sift().signature, stored, cells, offsets, *no_bits, likeness), centres
+
+
+def _words(descriptors: NDArray[np.float32], words: int, seed: int) -> NDArray[np.float32]:
+    """Return the centres, shape (words, 128), of a two-level and then approximate k-means."""
+    cells, labels = _clusters(descriptors, min(_CELLS, words // 16), seed)
+    members = np.bincount(labels, minlength=len(cells))
+    share = np.maximum(1, np.floor(members / len(descriptors) * words)).astype(int)
+    while share.sum() != words:  # hand the remainder to the fullest cells
+        step = 1 if share.sum() < words else -1
+        crowding = np.where((share > 1) | (step > 0), members / share, np.inf if step < 0 else -np.inf)
+        share[crowding.argmax() if step > 0 else crowding.argmin()] += step
+    centres = np.concatenate(
+        [_clusters(descriptors[labels == cell], int(share[cell]), seed)[0] for cell in range(len(cells))]
+    )
+    for _ in range(_ROUNDS):
+        quantiser, centres = _laid_out(centres, "", np.zeros(0, np.float32), seed)
+        centres = _means(descriptors, _assign(quantiser, descriptors), centres)
+    return centres
+
+
+def _clusters(points: NDArray[np.float32], k: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the centres (k, d) of a k-means and the nearest centre of each point."""
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingDependency("training needs faiss; install it with: pip install 'calque[train]'") from error
+    points = np.ascontiguousarray(points)
+    if k >= len(points):
+        padded = np.concatenate([points, np.repeat(points[:1], k - len(points), axis=0)])
+        return padded, np.arange(len(points))
+    kmeans = faiss.Kmeans(
+        points.shape[1], k, niter=10, seed=seed, min_points_per_centroid=1, max_points_per_centroid=400
+    )
+    kmeans.train(points)
+    _, nearest = kmeans.index.search(points, 1)
+    return kmeans.centroids, nearest.ravel()
+
+
+def _assign(vocabulary: Vocabulary, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:
+    block = 20_000
+    return np.concatenate(
+        [vocabulary.assign(descriptors[i : i + block])[:, 0] for i in range(0, len(descriptors), block)]
+    )
+
+
+def _grouped(labels: NDArray[np.int32], k: int) -> Iterable[NDArray[np.intp]]:
+    """Yield the members of each of `k` groups."""
+    order = np.argsort(labels, kind="stable")
+    bounds = np.searchsorted(labels[order], np.arange(k + 1))
+    for group in range(k):
+        yield order[bounds[group] : bounds[group + 1]]
+
+
+def _means(points: NDArray[np.float32], labels: NDArray[np.int32], centres: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean of each group of points, the old centre where the group is empty."""
+    moved = centres.copy()
+    for group, members in enumerate(_grouped(labels, len(centres))):
+        if len(members):
+            moved[group] = points[members].mean(axis=0)
+    return moved
+
+
+def _directions(residuals: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Return 64 directions, shape (64, d): the residuals' leading components, rotated so that each bit says as much."""
+    sample = residuals[:: max(1, len(residuals) // 500_000)]
+    _, axes = np.linalg.eigh(sample.T @ sample / len(sample))
+    rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(64, 64)))[0]
+    return np.asarray(rotation @ axes[:, ::-1][:, :64].T, dtype=np.float32)
+
+
+def _medians(projections: NDArray[np.float32], labels: NDArray[np.int32], own: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Return each word's medians in steps of 1/256, drawn to the projection of the word itself where it has few members."""
+    medians = own.copy()
+    for group, members in enumerate(_grouped(labels, len(own))):
+        if len(members):
+            middle = np.median(projections[members], axis=0)
+            medians[group] = (len(members) * middle + _PRIOR * own[group]) / (len(members) + _PRIOR)
+    return np.clip(np.round(medians / MEDIAN_STEP), -127, 127).astype(np.int8)

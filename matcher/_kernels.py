@@ -1,0 +1,364 @@
+"""Numba loops of the geometric verification. Callers in `matcher.geometry` validate; plain twins stand in tests/reference.py."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+__all__ = [
+    "distinct_agreements",
+    "fit_affine",
+    "fit_homography",
+    "fit_similarity",
+    "inliers_of",
+    "rematch",
+    "strongest_hypothesis",
+]
+
+
+@njit(cache=True, nogil=True)
+def strongest_hypothesis(query, image, weights, tried, base, slack, scale_limit, angle_limit):
+    """Try the similarity that each single correspondence implies; return the index and votes of the best.
+
+    `query`, `image`: float64 (n, 4) rows x, y, log2 size, angle in radians; rows of one query feature adjoin and
+    `query[:, 0:2]` tells them apart. A query feature votes once, with its strongest agreeing row.
+    """
+    n = len(query)
+    best, best_votes = -1, -1.0
+    stride = max(1, n // tried)
+    for i in range(0, n, stride):
+        growth = image[i, 2] - query[i, 2]
+        turn = image[i, 3] - query[i, 3]
+        scale = 2.0**growth
+        c, s = scale * math.cos(turn), scale * math.sin(turn)
+        votes, pending = 0.0, 0.0
+        for j in range(n):
+            if j > 0 and (query[j, 0] != query[j - 1, 0] or query[j, 1] != query[j - 1, 1]):
+                votes += pending
+                pending = 0.0
+            if weights[j] <= pending or abs(image[j, 2] - query[j, 2] - growth) > scale_limit:
+                continue
+            bend = image[j, 3] - query[j, 3] - turn
+            bend -= 2 * math.pi * math.floor(bend / (2 * math.pi) + 0.5)
+            if abs(bend) > angle_limit:
+                continue
+            u, v = query[j, 0] - query[i, 0], query[j, 1] - query[i, 1]
+            du, dv = c * u - s * v, s * u + c * v
+            ex, ey = image[j, 0] - image[i, 0] - du, image[j, 1] - image[i, 1] - dv
+            limit = base + slack * math.sqrt(du * du + dv * dv)
+            if ex * ex + ey * ey <= limit * limit:
+                pending = weights[j]
+        votes += pending
+        if votes > best_votes:
+            best, best_votes = i, votes
+    return best, best_votes
+
+
+@njit(cache=True, nogil=True)
+def inliers_of(matrix, query, image, tolerance, scale_limit, angle_limit, mask):
+    """Mark in `mask` the rows that agree with the affine map `matrix` (2, 3) within `tolerance` pixels; return their number."""
+    a, b, c, d = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
+    growth = 0.5 * math.log2(max(abs(a * d - b * c), 1e-12))
+    turn = math.atan2(c - b, a + d)
+    count = 0
+    for j in range(len(query)):
+        x, y = query[j, 0], query[j, 1]
+        ex = a * x + b * y + matrix[0, 2] - image[j, 0]
+        ey = c * x + d * y + matrix[1, 2] - image[j, 1]
+        bend = image[j, 3] - query[j, 3] - turn
+        bend -= 2 * math.pi * math.floor(bend / (2 * math.pi) + 0.5)
+        mask[j] = (
+            ex * ex + ey * ey <= tolerance * tolerance
+            and abs(image[j, 2] - query[j, 2] - growth) <= scale_limit
+            and abs(bend) <= angle_limit
+        )
+        count += mask[j]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def fit_similarity(query, image, mask):
+    """Return the least-squares similarity (2, 3) of the marked rows, of which there must be two or more."""
+    n, mx, my, nx, ny = 0, 0.0, 0.0, 0.0, 0.0
+    for j in range(len(query)):
+        if mask[j]:
+            n += 1
+            mx += query[j, 0]
+            my += query[j, 1]
+            nx += image[j, 0]
+            ny += image[j, 1]
+    mx, my, nx, ny = mx / n, my / n, nx / n, ny / n
+    spread, along, across = 1e-12, 0.0, 0.0
+    for j in range(len(query)):
+        if mask[j]:
+            u, v = query[j, 0] - mx, query[j, 1] - my
+            p, q = image[j, 0] - nx, image[j, 1] - ny
+            spread += u * u + v * v
+            along += u * p + v * q
+            across += u * q - v * p
+    c, s = along / spread, across / spread
+    fitted = np.empty((2, 3))
+    fitted[0, 0], fitted[0, 1], fitted[0, 2] = c, -s, nx - c * mx + s * my
+    fitted[1, 0], fitted[1, 1], fitted[1, 2] = s, c, ny - s * mx - c * my
+    return fitted
+
+
+@njit(cache=True, nogil=True)
+def fit_affine(query, image, mask, prior, stiffness):
+    """Return the least-squares affine map (2, 3) of the marked rows, held to `prior` by `stiffness` rows' worth of evidence.
+
+    The ridge keeps a thin or small set of correspondences from shearing the plane.
+    """
+    n, mx, my, nx, ny = 0, 0.0, 0.0, 0.0, 0.0
+    for j in range(len(query)):
+        if mask[j]:
+            n += 1
+            mx += query[j, 0]
+            my += query[j, 1]
+            nx += image[j, 0]
+            ny += image[j, 1]
+    mx, my, nx, ny = mx / n, my / n, nx / n, ny / n
+    suu, suv, svv = 1e-9, 0.0, 1e-9
+    sup, svp, suq, svq = 0.0, 0.0, 0.0, 0.0
+    for j in range(len(query)):
+        if mask[j]:
+            u, v = query[j, 0] - mx, query[j, 1] - my
+            p, q = image[j, 0] - nx, image[j, 1] - ny
+            suu += u * u
+            suv += u * v
+            svv += v * v
+            sup += u * p
+            svp += v * p
+            suq += u * q
+            svq += v * q
+    hold = stiffness * (suu + svv) / (2 * n)
+    suu += hold
+    svv += hold
+    sup += hold * prior[0, 0]
+    svp += hold * prior[0, 1]
+    suq += hold * prior[1, 0]
+    svq += hold * prior[1, 1]
+    det = suu * svv - suv * suv
+    fitted = np.empty((2, 3))
+    fitted[0, 0] = (sup * svv - svp * suv) / det
+    fitted[0, 1] = (svp * suu - sup * suv) / det
+    fitted[1, 0] = (suq * svv - svq * suv) / det
+    fitted[1, 1] = (svq * suu - suq * suv) / det
+    fitted[0, 2] = nx - fitted[0, 0] * mx - fitted[0, 1] * my
+    fitted[1, 2] = ny - fitted[1, 0] * mx - fitted[1, 1] * my
+    return fitted
+
+
+@njit(cache=True, nogil=True)
+def estimate_each(
+    query,
+    image,
+    weights,
+    bounds,
+    diagonals,
+    pixels,
+    tried,
+    near,
+    reach,
+    slack,
+    scale_limit,
+    angle_limit,
+    matrices,
+    votes,
+    masks,
+):
+    """Estimate an affine map from the pairs ``bounds[k]:bounds[k + 1]`` of each image `k`.
+
+    Fills `matrices` (k, 2, 3), `votes` (k; summed weights of the agreeing query features, 0 where fewer than three agree)
+    and `masks` (all pairs). `diagonals` is the query region's diagonal in query pixels, `pixels` (k) the image's working pixel.
+    """
+    for k in range(len(bounds) - 1):
+        first, last = bounds[k], bounds[k + 1]
+        votes[k] = 0.0
+        if last - first < 3:
+            continue
+        q, p, w, mask = query[first:last], image[first:last], weights[first:last], masks[first:last]
+        base = near * pixels[k]
+        best, _ = strongest_hypothesis(q, p, w, tried, 2.5 * base, slack, scale_limit, angle_limit)
+        growth, turn = p[best, 2] - q[best, 2], p[best, 3] - q[best, 3]
+        c, s = 2.0**growth * math.cos(turn), 2.0**growth * math.sin(turn)
+        matrix = np.empty((2, 3))
+        matrix[0, 0], matrix[0, 1], matrix[0, 2] = c, -s, p[best, 0] - c * q[best, 0] + s * q[best, 1]
+        matrix[1, 0], matrix[1, 1], matrix[1, 2] = s, c, p[best, 1] - s * q[best, 0] - c * q[best, 1]
+        radius = max(base, reach * diagonals * 2.0**growth)
+        count = 0
+        for step in range(5):
+            wide = 4.0 - step if step < 2 else 2.0
+            count = inliers_of(matrix, q, p, wide * radius, scale_limit, angle_limit, mask)
+            if count < 3:
+                break
+            if step < 2:
+                matrix = fit_similarity(q, p, mask)
+            elif step < 4:
+                matrix = fit_affine(q, p, mask, matrix, 5.0)
+        if count < 3:
+            continue
+        matrices[k] = matrix
+        pending = 0.0
+        for j in range(last - first):
+            if j > 0 and (q[j, 0] != q[j - 1, 0] or q[j, 1] != q[j - 1, 1]):
+                votes[k] += pending
+                pending = 0.0
+            if mask[j] and w[j] > pending:
+                pending = w[j]
+        votes[k] += pending
+
+
+@njit(cache=True, nogil=True)
+def fit_homography(query, image, mask, start, stiffness):
+    """Return the homography (3, 3) of the marked rows by Gauss-Newton from the affine or projective `start`.
+
+    The two perspective terms are held to zero by `stiffness` rows' worth of evidence: perspective is paid for.
+    """
+    n, mx, my = 0, 0.0, 0.0
+    for j in range(len(query)):
+        if mask[j]:
+            n += 1
+            mx += query[j, 0]
+            my += query[j, 1]
+    mx, my = mx / n, my / n
+    spread = 1e-9
+    for j in range(len(query)):
+        if mask[j]:
+            spread += (query[j, 0] - mx) ** 2 + (query[j, 1] - my) ** 2
+    unit = math.sqrt(spread / n)
+    # Work in query coordinates centred on the inliers and of unit spread.
+    centre = np.array([[unit, 0.0, mx], [0.0, unit, my], [0.0, 0.0, 1.0]])
+    h = start @ centre
+    h = h / h[2, 2]
+    growth = math.sqrt(abs(h[0, 0] * h[1, 1] - h[0, 1] * h[1, 0]))
+    for _ in range(4):
+        normal = np.zeros((8, 8))
+        right = np.zeros(8)
+        row = np.empty((2, 8))
+        for j in range(len(query)):
+            if not mask[j]:
+                continue
+            x, y = (query[j, 0] - mx) / unit, (query[j, 1] - my) / unit
+            w = h[2, 0] * x + h[2, 1] * y + 1.0
+            px = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w
+            py = (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
+            row[0] = np.array([x, y, 1.0, 0.0, 0.0, 0.0, -x * px, -y * px]) / w
+            row[1] = np.array([0.0, 0.0, 0.0, x, y, 1.0, -x * py, -y * py]) / w
+            ex, ey = image[j, 0] - px, image[j, 1] - py
+            for a in range(8):
+                right[a] += row[0, a] * ex + row[1, a] * ey
+                for b in range(8):
+                    normal[a, b] += row[0, a] * row[0, b] + row[1, a] * row[1, b]
+        hold = stiffness * growth * growth
+        for a in range(6, 8):
+            normal[a, a] += hold
+            right[a] -= hold * h[2, a - 6]
+        for a in range(8):
+            normal[a, a] += 1e-9 * (1.0 + normal[a, a])
+        step = np.linalg.solve(normal, right)
+        h[0, 0] += step[0]
+        h[0, 1] += step[1]
+        h[0, 2] += step[2]
+        h[1, 0] += step[3]
+        h[1, 1] += step[4]
+        h[1, 2] += step[5]
+        h[2, 0] += step[6]
+        h[2, 1] += step[7]
+    back = np.array([[1.0 / unit, 0.0, -mx / unit], [0.0, 1.0 / unit, -my / unit], [0.0, 0.0, 1.0]])
+    h = h @ back
+    return h / h[2, 2]
+
+
+@njit(cache=True, nogil=True)
+def rematch(
+    matrix, query, projections, image, words, signatures, medians, median_step, radius, scale_limit, angle_limit,
+    partner, distance, compared,
+):  # fmt: skip
+    """Look for each query feature's best partner near the place where `matrix` (3, 3) puts it.
+
+    Signature bits of the query feature are taken against the medians of the partner's own word, so that partners in
+    other words than the query's are found too. Fills `partner` (n; -1: none in reach), `distance` (n; Hamming, 65:
+    none) and `compared` (n; how many partners were in reach).
+    """
+    n, m = len(query), len(image)
+    partner[:] = -1
+    distance[:] = 65
+    compared[:] = 0
+    if m == 0:
+        return
+    left, top, right, bottom = image[0, 0], image[0, 1], image[0, 0], image[0, 1]
+    for j in range(m):
+        left, right = min(left, image[j, 0]), max(right, image[j, 0])
+        top, bottom = min(top, image[j, 1]), max(bottom, image[j, 1])
+    cell = max(radius, (right - left) / 512, (bottom - top) / 512)
+    columns, rows = int((right - left) / cell) + 1, int((bottom - top) / cell) + 1
+    starts = np.zeros(columns * rows + 1, dtype=np.int32)
+    for j in range(m):
+        starts[int((image[j, 1] - top) / cell) * columns + int((image[j, 0] - left) / cell) + 1] += 1
+    for k in range(columns * rows):
+        starts[k + 1] += starts[k]
+    fill = starts[:-1].copy()
+    members = np.empty(m, dtype=np.int32)
+    for j in range(m):
+        k = int((image[j, 1] - top) / cell) * columns + int((image[j, 0] - left) / cell)
+        members[fill[k]] = j
+        fill[k] += 1
+    for i in range(n):
+        x, y = query[i, 0], query[i, 1]
+        w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
+        if w <= 0.0:
+            continue
+        px = (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w
+        py = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / w
+        if px < left - radius or px > right + radius or py < top - radius or py > bottom + radius:
+            continue
+        a, b = (matrix[0, 0] - matrix[2, 0] * px) / w, (matrix[0, 1] - matrix[2, 1] * px) / w
+        c, d = (matrix[1, 0] - matrix[2, 0] * py) / w, (matrix[1, 1] - matrix[2, 1] * py) / w
+        size = query[i, 2] + 0.5 * math.log2(max(abs(a * d - b * c), 1e-12))
+        angle = query[i, 3] + math.atan2(c - b, a + d)
+        for gy in range(max(0, int((py - top) / cell) - 1), min(rows, int((py - top) / cell) + 2)):
+            for gx in range(max(0, int((px - left) / cell) - 1), min(columns, int((px - left) / cell) + 2)):
+                for k in range(starts[gy * columns + gx], starts[gy * columns + gx + 1]):
+                    j = members[k]
+                    ex, ey = image[j, 0] - px, image[j, 1] - py
+                    if ex * ex + ey * ey > radius * radius or abs(image[j, 2] - size) > scale_limit:
+                        continue
+                    bend = image[j, 3] - angle
+                    bend -= 2 * math.pi * math.floor(bend / (2 * math.pi) + 0.5)
+                    if abs(bend) > angle_limit:
+                        continue
+                    compared[i] += 1
+                    bits, word, unlike = signatures[j], words[j], 0
+                    for q in range(64):
+                        high = projections[i, q] > medians[word, q] * median_step
+                        unlike += high != ((bits >> np.uint64(q)) & np.uint64(1))
+                    if unlike < distance[i]:
+                        distance[i] = unlike
+                        partner[i] = j
+
+
+@njit(cache=True, nogil=True)
+def distinct_agreements(query_cells, image_cells, partner, distance, limit, order, kept):
+    """Keep, in `order`, agreements at most `limit` bits apart whose partner and cells nobody has used; return their number.
+
+    `query_cells` (n) and `image_cells` (m) number the cell of each feature from 0. Fills `kept` (n).
+    """
+    used_query = np.zeros(query_cells.max() + 1, dtype=np.bool_)
+    used_image = np.zeros(image_cells.max() + 1, dtype=np.bool_)
+    count = 0
+    kept[:] = False
+    for k in range(len(order)):
+        i = order[k]
+        j = partner[i]
+        if j < 0 or distance[i] > limit:
+            continue
+        if used_query[query_cells[i]] or used_image[image_cells[j]]:
+            continue
+        used_query[query_cells[i]] = True
+        used_image[image_cells[j]] = True
+        kept[i] = True
+        count += 1
+    return count

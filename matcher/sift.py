@@ -1,0 +1,133 @@
+"""RootSIFT keypoints and descriptors, and what a mirrored or negative copy of an image would have given.
+
+OpenCV's SIFT (Lowe, IJCV 2004) with Hellinger normalisation (Arandjelović & Zisserman, CVPR 2012).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from matcher.selection import choose, picture_likeness
+from matcher.types import Features
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from matcher.images import Scan
+
+__all__ = ["Sift", "inverted", "mirrored", "root_sift"]
+
+# OpenCV lays a descriptor out as index (y * 4 + x) * 8 + o. A mirrored patch reads its cells from right to left and
+# its orientations backwards; a negative patch turns every gradient, and so its own frame, by half a turn.
+_Y, _X, _O = np.meshgrid(np.arange(4), np.arange(4), np.arange(8), indexing="ij")
+_MIRROR = (((3 - _Y) * 4 + _X) * 8 + (-_O) % 8).ravel()
+_NEGATIVE = (((3 - _Y) * 4 + (3 - _X)) * 8 + _O).ravel()
+
+
+def root_sift(descriptors: NDArray) -> NDArray[np.float32]:
+    """Return Hellinger-normalised descriptors of unit length.
+
+    Parameters
+    ----------
+    descriptors : array, shape (n, 128)
+        SIFT histograms, not negative.
+
+    Returns
+    -------
+    float32, shape (n, 128)
+    """
+    root = descriptors.astype(np.float32)
+    sums = root.sum(axis=1, keepdims=True)
+    np.divide(root, sums, out=root, where=sums > 0)
+    return np.sqrt(root, out=root)
+
+
+@dataclass(frozen=True, slots=True)
+class Sift:
+    """RootSIFT extractor.
+
+    Attributes
+    ----------
+    max_features : int or None
+        Features kept per image, by strength, size and likeness to a picture; None keeps all.
+    likeness : float32, shape (131,), or None
+        Weights of `matcher.selection.picture_likeness`; None takes type for as good as pictures.
+    contrast : float
+        OpenCV's contrast threshold.
+    """
+
+    max_features: int | None = None
+    likeness: NDArray[np.float32] | None = None
+    contrast: float = 0.04
+
+    @property
+    def signature(self) -> str:
+        """Name, version and parameters: features of equal signatures may be compared."""
+        return f"rootsift-1(contrast={self.contrast})"
+
+    def extract(self, scan: Scan, mask: NDArray[np.bool_] | None = None) -> Features:
+        """Return the features of a grey `scan`, in pixels of the original image.
+
+        Parameters
+        ----------
+        scan : Scan
+            A grey image, shape (h, w).
+        mask : bool, shape (h, w), optional
+            Where keypoints may lie.
+        """
+        if min(scan.pixels.shape) < 8:  # OpenCV's pyramid needs a few pixels
+            keypoints, raw = (), np.zeros((0, 128), dtype=np.float32)
+        else:
+            detector = cv2.SIFT.create(0, 3, self.contrast, 10, 1.6, cv2.CV_8U)
+            allowed = None if mask is None else mask.astype(np.uint8) * 255
+            keypoints, described = detector.detectAndCompute(scan.pixels, allowed)
+            raw = np.zeros((0, 128), dtype=np.float32) if described is None else described
+        geometry = np.array([(*k.pt, k.size, k.angle, k.response) for k in keypoints], dtype=np.float32).reshape(-1, 5)
+        points, sizes, responses = geometry[:, :2], geometry[:, 2], geometry[:, 4]
+        descriptors = root_sift(raw)
+        weights = np.ones(len(points), dtype=np.float32)
+        if self.likeness is not None:
+            weights = picture_likeness(points, descriptors, sizes, responses, self.likeness)
+        chosen = choose(sizes, responses, weights, self.max_features)
+        scale = np.array([scan.scale_x, scan.scale_y], dtype=np.float32)
+        return Features(
+            points=(points[chosen] + 0.5) * scale - 0.5,
+            sizes=sizes[chosen] * np.sqrt(scale.prod()),
+            angles=geometry[chosen, 3] % 360,
+            responses=responses[chosen] * weights[chosen],
+            descriptors=descriptors[chosen],
+            width=scan.width,
+            height=scan.height,
+        )
+
+
+def mirrored(features: Features) -> Features:
+    """Return the features of the image with left and right exchanged."""
+    points = features.points.copy()
+    points[:, 0] = features.width - 1 - points[:, 0]
+    return Features(
+        points,
+        features.sizes,
+        (180 - features.angles) % 360,
+        features.responses,
+        features.descriptors[:, _MIRROR],
+        features.width,
+        features.height,
+    )
+
+
+def inverted(features: Features) -> Features:
+    """Return the features of the image's negative."""
+    return Features(
+        features.points,
+        features.sizes,
+        (features.angles + 180) % 360,
+        features.responses,
+        features.descriptors[:, _NEGATIVE],
+        features.width,
+        features.height,
+    )
