@@ -37,7 +37,7 @@ __all__ = ["add"]
     "--max-features",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Features kept of an image; settled when the index is made.  [default: 6500]",
+    help="Features kept of an image; settled when the index is made.  [default: 6400]",
 )
 @click.option(
     "--vocabulary",

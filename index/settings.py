@@ -42,7 +42,7 @@ class Settings:
     vocabulary_hash: str
     extractor: str = "rootsift-1(contrast=0.04)"
     work_size: int = 1600
-    max_features: int = 6500
+    max_features: int = 6400
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:

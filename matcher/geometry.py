@@ -141,21 +141,25 @@ def plausible(matrix: NDArray[np.float64], corners: NDArray[np.float64]) -> bool
     It must stay convex and keep its orientation, and neither stretch one way more than twice the other nor change scale
     across the box by more than a factor two.
     """
-    weights = corners @ matrix[2, :2] + matrix[2, 2]
-    if weights.min() <= 0 or weights.max() > 1.6 * weights.min():
+    # Plain floats: on four corners NumPy would spend its time on calls.
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    points = corners.tolist()
+    weights = [g * x + h * y + i for x, y in points]
+    if min(weights) <= 0 or max(weights) > 1.6 * min(weights):
         return False
-    laid = np.column_stack([corners, np.ones(4)]) @ matrix.T
-    laid = laid[:, :2] / laid[:, 2:]
-    edges = np.roll(laid, -1, axis=0) - laid
-    turns = edges[:, 0] * np.roll(edges[:, 1], -1) - edges[:, 1] * np.roll(edges[:, 0], -1)
-    if turns.min() <= 0:
-        return False
-    centre = corners.mean(axis=0)
-    w = float(centre @ matrix[2, :2] + matrix[2, 2])
-    place = (matrix[:2, :2] @ centre + matrix[:2, 2]) / w
-    local = (matrix[:2, :2] - np.outer(place, matrix[2, :2])) / w
-    stretch = np.linalg.svd(local, compute_uv=False)
-    return bool(stretch[1] > 0 and stretch[0] <= 2 * stretch[1])
+    laid = [
+        ((a * x + b * y + c) / w, (d * x + e * y + f) / w) for (x, y), w in zip(points, weights, strict=True)
+    ]
+    for (px, py), (qx, qy), (rx, ry) in zip(laid, laid[1:] + laid[:1], laid[2:] + laid[:2], strict=True):
+        if (qx - px) * (ry - qy) - (qy - py) * (rx - qx) <= 0:
+            return False
+    x, y = sum(p[0] for p in points) / 4, sum(p[1] for p in points) / 4
+    w = g * x + h * y + i
+    u, v = (a * x + b * y + c) / w, (d * x + e * y + f) / w
+    ja, jb, jc, jd = (a - u * g) / w, (b - u * h) / w, (d - v * g) / w, (e - v * h) / w
+    # Singular values s >= t of the derivative: s t is its determinant, s² + t² the sum of its squares.
+    product, squares = ja * jd - jb * jc, ja * ja + jb * jb + jc * jc + jd * jd
+    return 0 < product and squares <= 2.5 * product
 
 
 def refine(
