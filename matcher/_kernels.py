@@ -1,14 +1,18 @@
-"""Numba loops of the geometric verification. Callers in `matcher.geometry` validate; plain twins stand in tests/reference.py."""
+"""Numba loops of the geometric verification.
+
+Callers in `matcher.geometry` validate; plain twins stand in tests/reference.py.
+"""
 
 from __future__ import annotations
 
 import math
 
+import numba as nb
 import numpy as np
-from numba import njit
 
 __all__ = [
     "distinct_agreements",
+    "estimate_each",
     "fit_affine",
     "fit_homography",
     "fit_similarity",
@@ -17,9 +21,27 @@ __all__ = [
     "strongest_hypothesis",
 ]
 
+# One signature each: what is only read may be frozen or mapped.
+_F64_2 = nb.types.Array(nb.float64, 2, "C", readonly=True)
+_F64 = nb.types.Array(nb.float64, 1, "C", readonly=True)
+_F32_2 = nb.types.Array(nb.float32, 2, "C", readonly=True)
+_I64 = nb.types.Array(nb.int64, 1, "C", readonly=True)
+_I32 = nb.types.Array(nb.int32, 1, "C", readonly=True)
+_I8_2 = nb.types.Array(nb.int8, 2, "C", readonly=True)
+_U64 = nb.types.Array(nb.uint64, 1, "C", readonly=True)
+_U16 = nb.types.Array(nb.uint16, 1, "C", readonly=True)
+_U8 = nb.types.Array(nb.uint8, 1, "C", readonly=True)
+_BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
 
-@njit(cache=True, nogil=True)
-def strongest_hypothesis(query, image, weights, tried, base, slack, scale_limit, angle_limit):
+
+@nb.njit(
+    nb.types.Tuple((nb.int64, nb.float64))(
+        _F64_2, _F64_2, _F64, nb.int64, nb.float64, nb.float64, nb.float64, nb.float64
+    ),
+    cache=True,
+    nogil=True,
+)
+def strongest_hypothesis(query, image, weights, tried, base, slack, scale_limit, angle_limit):  # type: ignore[no-untyped-def] # types: signature
     """Try the similarity that each single correspondence implies; return the index and votes of the best.
 
     `query`, `image`: float64 (n, 4) rows x, y, log2 size, angle in radians; rows of one query feature adjoin and
@@ -56,9 +78,9 @@ def strongest_hypothesis(query, image, weights, tried, base, slack, scale_limit,
     return best, best_votes
 
 
-@njit(cache=True, nogil=True)
-def inliers_of(matrix, query, image, tolerance, scale_limit, angle_limit, mask):
-    """Mark in `mask` the rows that agree with the affine map `matrix` (2, 3) within `tolerance` pixels; return their number."""
+@nb.njit(nb.int64(_F64_2, _F64_2, _F64_2, nb.float64, nb.float64, nb.float64, nb.boolean[::1]), cache=True, nogil=True)
+def inliers_of(matrix, query, image, tolerance, scale_limit, angle_limit, mask):  # type: ignore[no-untyped-def] # types: signature
+    """Mark in `mask` the rows that agree with the affine map `matrix` (2, 3) within `tolerance` pixels; count them."""
     a, b, c, d = matrix[0, 0], matrix[0, 1], matrix[1, 0], matrix[1, 1]
     growth = 0.5 * math.log2(max(abs(a * d - b * c), 1e-12))
     turn = math.atan2(c - b, a + d)
@@ -78,8 +100,8 @@ def inliers_of(matrix, query, image, tolerance, scale_limit, angle_limit, mask):
     return count
 
 
-@njit(cache=True, nogil=True)
-def fit_similarity(query, image, mask):
+@nb.njit(nb.float64[:, ::1](_F64_2, _F64_2, _BOOL), cache=True, nogil=True)
+def fit_similarity(query, image, mask):  # type: ignore[no-untyped-def] # types: signature
     """Return the least-squares similarity (2, 3) of the marked rows, of which there must be two or more."""
     n, mx, my, nx, ny = 0, 0.0, 0.0, 0.0, 0.0
     for j in range(len(query)):
@@ -105,11 +127,12 @@ def fit_similarity(query, image, mask):
     return fitted
 
 
-@njit(cache=True, nogil=True)
-def fit_affine(query, image, mask, prior, stiffness):
-    """Return the least-squares affine map (2, 3) of the marked rows, held to `prior` by `stiffness` rows' worth of evidence.
+@nb.njit(nb.float64[:, ::1](_F64_2, _F64_2, _BOOL, _F64_2, nb.float64), cache=True, nogil=True)
+def fit_affine(query, image, mask, prior, stiffness):  # type: ignore[no-untyped-def] # types: signature
+    """Return the least-squares affine map (2, 3) of the marked rows.
 
-    The ridge keeps a thin or small set of correspondences from shearing the plane.
+    It is held to `prior` (2, 3) by `stiffness` rows' worth of evidence: this ridge keeps a thin or
+    small set of correspondences from shearing the plane.
     """
     n, mx, my, nx, ny = 0, 0.0, 0.0, 0.0, 0.0
     for j in range(len(query)):
@@ -151,28 +174,24 @@ def fit_affine(query, image, mask, prior, stiffness):
     return fitted
 
 
-@njit(cache=True, nogil=True)
-def estimate_each(
-    query,
-    image,
-    weights,
-    bounds,
-    diagonals,
-    pixels,
-    tried,
-    near,
-    reach,
-    slack,
-    scale_limit,
-    angle_limit,
-    matrices,
-    votes,
-    masks,
-):
+@nb.njit(
+    nb.void(
+        _F64_2, _F64_2, _F64, _I64, nb.float64, _F64,
+        nb.int64, nb.float64, nb.float64, nb.float64, nb.float64, nb.float64,
+        nb.float64[:, :, ::1], nb.float64[::1], nb.boolean[::1],
+    ),
+    cache=True,
+    nogil=True,
+)  # fmt: skip
+def estimate_each(  # type: ignore[no-untyped-def] # types: signature
+    query, image, weights, bounds, diagonal, pixels, tried, near, reach, slack, scale_limit, angle_limit,
+    matrices, votes, masks,
+):  # fmt: skip
     """Estimate an affine map from the pairs ``bounds[k]:bounds[k + 1]`` of each image `k`.
 
-    Fills `matrices` (k, 2, 3), `votes` (k; summed weights of the agreeing query features, 0 where fewer than three agree)
-    and `masks` (all pairs). `diagonals` is the query region's diagonal in query pixels, `pixels` (k) the image's working pixel.
+    Fills `matrices` (k, 2, 3), `votes` (k; summed weights of the agreeing query features, 0 where fewer than three
+    agree) and `masks` (all pairs). `diagonal` is the query region's in query pixels; `pixels` (k) are the pixels of
+    each image per pixel of the size it was extracted at.
     """
     for k in range(len(bounds) - 1):
         first, last = bounds[k], bounds[k + 1]
@@ -187,7 +206,7 @@ def estimate_each(
         matrix = np.empty((2, 3))
         matrix[0, 0], matrix[0, 1], matrix[0, 2] = c, -s, p[best, 0] - c * q[best, 0] + s * q[best, 1]
         matrix[1, 0], matrix[1, 1], matrix[1, 2] = s, c, p[best, 1] - s * q[best, 0] - c * q[best, 1]
-        radius = max(base, reach * diagonals * 2.0**growth)
+        radius = max(base, reach * diagonal * 2.0**growth)
         count = 0
         for step in range(5):
             wide = 4.0 - step if step < 2 else 2.0
@@ -200,7 +219,8 @@ def estimate_each(
                 matrix = fit_affine(q, p, mask, matrix, 5.0)
         if count < 3:
             continue
-        matrices[k] = matrix
+        for entry in range(6):  # assigning whole arrays takes seconds to compile
+            matrices[k, entry // 3, entry % 3] = matrix[entry // 3, entry % 3]
         pending = 0.0
         for j in range(last - first):
             if j > 0 and (q[j, 0] != q[j - 1, 0] or q[j, 1] != q[j - 1, 1]):
@@ -211,8 +231,36 @@ def estimate_each(
         votes[k] += pending
 
 
-@njit(cache=True, nogil=True)
-def fit_homography(query, image, mask, start, stiffness):
+@nb.njit(nb.void(nb.float64[:, ::1]), cache=True, nogil=True)
+def _normalise(matrix):  # type: ignore[no-untyped-def] # types: signature
+    """Scale a homography (3, 3) so that its last entry is one."""
+    last = matrix[2, 2]
+    for a in range(3):
+        for b in range(3):
+            matrix[a, b] /= last
+
+
+@nb.njit(nb.void(nb.float64[:, ::1], nb.float64[::1]), cache=True, nogil=True)
+def _solve(normal, right):  # type: ignore[no-untyped-def] # types: signature
+    """Solve a positive definite system by Gaussian elimination, which needs no pivots; `right` becomes the solution.
+
+    Eight equations: `np.linalg.solve` would take longer to compile than everything else here.
+    """
+    n = len(right)
+    for a in range(n):
+        for b in range(a + 1, n):
+            factor = normal[b, a] / normal[a, a]
+            for c in range(a + 1, n):
+                normal[b, c] -= factor * normal[a, c]
+            right[b] -= factor * right[a]
+    for a in range(n - 1, -1, -1):
+        for b in range(a + 1, n):
+            right[a] -= normal[a, b] * right[b]
+        right[a] /= normal[a, a]
+
+
+@nb.njit(nb.float64[:, ::1](_F64_2, _F64_2, _BOOL, _F64_2, nb.float64), cache=True, nogil=True)
+def fit_homography(query, image, mask, start, stiffness):  # type: ignore[no-untyped-def] # types: signature
     """Return the homography (3, 3) of the marked rows by Gauss-Newton from the affine or projective `start`.
 
     The two perspective terms are held to zero by `stiffness` rows' worth of evidence: perspective is paid for.
@@ -230,14 +278,16 @@ def fit_homography(query, image, mask, start, stiffness):
             spread += (query[j, 0] - mx) ** 2 + (query[j, 1] - my) ** 2
     unit = math.sqrt(spread / n)
     # Work in query coordinates centred on the inliers and of unit spread.
-    centre = np.array([[unit, 0.0, mx], [0.0, unit, my], [0.0, 0.0, 1.0]])
-    h = start @ centre
-    h = h / h[2, 2]
+    h = np.empty((3, 3))
+    for a in range(3):
+        h[a, 0], h[a, 1] = start[a, 0] * unit, start[a, 1] * unit
+        h[a, 2] = start[a, 0] * mx + start[a, 1] * my + start[a, 2]
+    _normalise(h)
     growth = math.sqrt(abs(h[0, 0] * h[1, 1] - h[0, 1] * h[1, 0]))
+    normal, step = np.empty((8, 8)), np.empty(8)
+    along, down = np.zeros(8), np.zeros(8)
     for _ in range(4):
-        normal = np.zeros((8, 8))
-        right = np.zeros(8)
-        row = np.empty((2, 8))
+        normal[:], step[:] = 0.0, 0.0
         for j in range(len(query)):
             if not mask[j]:
                 continue
@@ -245,35 +295,40 @@ def fit_homography(query, image, mask, start, stiffness):
             w = h[2, 0] * x + h[2, 1] * y + 1.0
             px = (h[0, 0] * x + h[0, 1] * y + h[0, 2]) / w
             py = (h[1, 0] * x + h[1, 1] * y + h[1, 2]) / w
-            row[0] = np.array([x, y, 1.0, 0.0, 0.0, 0.0, -x * px, -y * px]) / w
-            row[1] = np.array([0.0, 0.0, 0.0, x, y, 1.0, -x * py, -y * py]) / w
+            # Derivatives of px and py by the eight free entries of h.
+            along[0], along[1], along[2], along[6], along[7] = x / w, y / w, 1.0 / w, -x * px / w, -y * px / w
+            down[3], down[4], down[5], down[6], down[7] = x / w, y / w, 1.0 / w, -x * py / w, -y * py / w
             ex, ey = image[j, 0] - px, image[j, 1] - py
             for a in range(8):
-                right[a] += row[0, a] * ex + row[1, a] * ey
+                step[a] += along[a] * ex + down[a] * ey
                 for b in range(8):
-                    normal[a, b] += row[0, a] * row[0, b] + row[1, a] * row[1, b]
+                    normal[a, b] += along[a] * along[b] + down[a] * down[b]
         hold = stiffness * growth * growth
         for a in range(6, 8):
             normal[a, a] += hold
-            right[a] -= hold * h[2, a - 6]
+            step[a] -= hold * h[2, a - 6]
         for a in range(8):
             normal[a, a] += 1e-9 * (1.0 + normal[a, a])
-        step = np.linalg.solve(normal, right)
-        h[0, 0] += step[0]
-        h[0, 1] += step[1]
-        h[0, 2] += step[2]
-        h[1, 0] += step[3]
-        h[1, 1] += step[4]
-        h[1, 2] += step[5]
-        h[2, 0] += step[6]
-        h[2, 1] += step[7]
-    back = np.array([[1.0 / unit, 0.0, -mx / unit], [0.0, 1.0 / unit, -my / unit], [0.0, 0.0, 1.0]])
-    h = h @ back
-    return h / h[2, 2]
+        _solve(normal, step)
+        for a in range(8):
+            h[a // 3, a % 3] += step[a]
+    for a in range(3):
+        h[a, 0] /= unit
+        h[a, 1] /= unit
+        h[a, 2] -= h[a, 0] * mx + h[a, 1] * my
+    _normalise(h)
+    return h
 
 
-@njit(cache=True, nogil=True)
-def rematch(
+@nb.njit(
+    nb.void(
+        _F64_2, _F64_2, _F32_2, _F64_2, _U16, _U64, _I8_2, nb.float64, nb.float64, nb.float64, nb.float64,
+        nb.int32[::1], nb.uint8[::1], nb.int32[::1],
+    ),
+    cache=True,
+    nogil=True,
+)  # fmt: skip
+def rematch(  # type: ignore[no-untyped-def] # types: signature
     matrix, query, projections, image, words, signatures, medians, median_step, radius, scale_limit, angle_limit,
     partner, distance, compared,
 ):  # fmt: skip
@@ -340,15 +395,20 @@ def rematch(
                         partner[i] = j
 
 
-@njit(cache=True, nogil=True)
-def distinct_agreements(query_cells, image_cells, partner, distance, limit, order, kept):
-    """Keep, in `order`, agreements at most `limit` bits apart whose partner and cells nobody has used; return their number.
+@nb.njit(nb.int64(_I32, _I32, _I32, _U8, nb.int64, _I64, nb.boolean[::1]), cache=True, nogil=True)
+def distinct_agreements(query_cells, image_cells, partner, distance, limit, order, kept):  # type: ignore[no-untyped-def] # types: signature
+    """Keep, in `order`, agreements at most `limit` bits apart in cells that nobody has used; return their number.
 
-    `query_cells` (n) and `image_cells` (m) number the cell of each feature from 0. Fills `kept` (n).
+    `query_cells` (n) and `image_cells` (m) number the cell of each feature from 0. Fills `kept` (n). A cell used once
+    also keeps each partner to one query feature.
     """
-    used_query = np.zeros(query_cells.max() + 1, dtype=np.bool_)
-    used_image = np.zeros(image_cells.max() + 1, dtype=np.bool_)
-    count = 0
+    query_last, image_last, count = 0, 0, 0
+    for i in range(len(query_cells)):
+        query_last = max(query_last, query_cells[i])
+    for j in range(len(image_cells)):
+        image_last = max(image_last, image_cells[j])
+    used_query = np.zeros(query_last + 1, dtype=np.bool_)
+    used_image = np.zeros(image_last + 1, dtype=np.bool_)
     kept[:] = False
     for k in range(len(order)):
         i = order[k]
