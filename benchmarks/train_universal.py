@@ -1,9 +1,9 @@
 """The recipe of the vocabulary that calque ships: ``python -m benchmarks.train_universal [-o FILE]``.
 
-It reads only what parameters may be chosen on: pages, magazines and Alice pictures of part ``dev``, and ``various/``, none of whose
-pictures is in any truth. First the weights that tell pictures from type (`matcher.selection`) are fitted on the annotated zones of the
-pages; then the features that an index would keep are drawn from all the images and a vocabulary is learnt from them.
-About 15 minutes on one core.
+It reads only what parameters may be chosen on: pages, magazines and Alice pictures of part ``dev``, and ``various/``,
+none of whose pictures is in any truth. First the weights that tell pictures from type (`matcher.selection`) are fitted
+on the annotated zones of the pages; then the features that an index would keep are drawn from all the images and a
+vocabulary is learnt from them. About 15 minutes on one core.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def training_images(data: Path) -> list[_Images]:
 
 
 def fit_likeness(data: Path, seed: int = 0) -> NDArray[np.float32]:
-    """Fit the weights of `matcher.selection.picture_likeness` on annotated pages, and on images that are pictures all over."""
+    """Fit the weights of `matcher.selection.picture_likeness` on annotated pages and on images that are all picture."""
     rng = np.random.default_rng(seed)
     extractor = Sift()
     rows, labels = [], []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numba as nb
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped] # has no types
 from numba.core import types
 from numba.extending import intrinsic
 
 __all__ = ["agreeing_postings", "nearest_words", "popcount", "tally"]
 
-if nb.config.DISABLE_JIT:
+if nb.config.DISABLE_JIT:  # type: ignore[attr-defined] # set as numba is imported
 
     def popcount(bits: np.uint64) -> int:
         """Return the number of set bits."""
@@ -102,9 +102,10 @@ def tally(entries, features, images, distances, feature_weights, distance_weight
 def nearest_words(descriptors, rows, bounds, columns, lengths, offsets, best, chosen):  # type: ignore[no-untyped-def] # types: signature
     """Let the descriptors that probe each cell look for nearer words in it.
 
-    Cell `c` is probed by ``rows[bounds[c]:bounds[c + 1]]`` and holds the words ``offsets[c]:offsets[c + 1]``, whose squared
-    `lengths` and `columns` (component by component: all words' first, then all words' second, ...) are given. Distances are squared, less the
-    descriptor's own length. `best` and `chosen` (n, k) hold the nearest so far, nearest first, and are brought up to date.
+    Cell `c` is probed by ``rows[bounds[c]:bounds[c + 1]]`` and holds the words ``offsets[c]:offsets[c + 1]``, whose
+    squared `lengths` and `columns` (component by component: all words' first, then all words' second, ...) are given.
+    There are a multiple of eight components. Distances are squared, less the descriptor's own length. `best` and
+    `chosen` (n, k) hold the nearest so far, nearest first, and are brought up to date.
     """
     size, wanted = descriptors.shape[1], best.shape[1]
     minus_two = np.float32(-2)

@@ -249,7 +249,7 @@ def _of_region(scan: Scan, region: Region, extractor: Sift, work_size: int) -> F
     left, top = max(0, int(region.x) - margin), max(0, int(region.y) - margin)
     right = min(scan.width, math.ceil(region.x + region.width) + margin)
     bottom = min(scan.height, math.ceil(region.y + region.height) + margin)
-    pixels = scan.pixels[top:bottom, left:right]
+    pixels: NDArray = scan.pixels[top:bottom, left:right]
     if shrink < 1:
         size = (max(1, round((right - left) * shrink)), max(1, round((bottom - top) * shrink)))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
@@ -257,7 +257,9 @@ def _of_region(scan: Scan, region: Region, extractor: Sift, work_size: int) -> F
     cut = Scan(pixels, right - left, bottom - top, (right - left) / width, (bottom - top) / height)
     # What a user has framed is the picture: nothing in it counts as type.
     features = replace(extractor, likeness=None).extract(cut)
-    moved = replace(features, points=features.points + np.float32([left, top]), width=scan.width, height=scan.height)
+    moved = replace(
+        features, points=features.points + np.array([left, top], dtype=np.float32), width=scan.width, height=scan.height
+    )
     return moved.take(region.contains(moved.points))
 
 

@@ -1,8 +1,8 @@
 """Train a vocabulary: words, signature directions and medians from the descriptors of many images.
 
-Words are found by k-means in two levels (coarse cells, then words within each) and then moved by iterations of approximate
-k-means over all of them (Philbin et al., CVPR 2007). Signature directions are a random rotation of the 64 leading principal components of
-what is left of a descriptor when its word is taken away.
+Words are found by k-means in two levels (coarse cells, then words within each) and then moved by iterations of
+approximate k-means over all of them (Philbin et al., CVPR 2007). Signature directions are a random rotation of the 64
+leading principal components of what is left of a descriptor when its word is taken away.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def _clusters(points: NDArray[np.float32], k: int, seed: int) -> tuple[NDArray[n
     )
     kmeans.train(points)
     _, nearest = kmeans.index.search(points, 1)
-    return kmeans.centroids, nearest.ravel()
+    return np.asarray(kmeans.centroids), nearest.ravel()
 
 
 def _assign(vocabulary: Vocabulary, descriptors: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -198,8 +198,10 @@ def _directions(residuals: NDArray[np.float32], seed: int) -> NDArray[np.float32
     return np.asarray(rotation @ axes[:, ::-1][:, :64].T, dtype=np.float32)
 
 
-def _medians(projections: NDArray[np.float32], labels: NDArray[np.int32], own: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Return each word's medians in steps of 1/256, drawn to the projection of the word itself where it has few members."""
+def _medians(
+    projections: NDArray[np.floating], labels: NDArray[np.int32], own: NDArray[np.floating]
+) -> NDArray[np.int8]:
+    """Return each word's medians in steps of 1/256, drawn to the word's own projection where it has few members."""
     medians = own.copy()
     for group, members in enumerate(_grouped(labels, len(own))):
         if len(members):

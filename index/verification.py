@@ -108,7 +108,7 @@ def gather(segment: Segment, local: int, work_size: int) -> Stored:
 
 def working_pixels(segment: Segment, images: NDArray[np.integer], work_size: int) -> NDArray[np.float64]:
     """Return, for each of `images`, its pixels per pixel of the size it was extracted at."""
-    return np.maximum(1.0, segment.image_sizes[images].max(axis=1) / work_size)
+    return np.asarray(np.maximum(1.0, segment.image_sizes[images].max(axis=1) / work_size), dtype=np.float64)
 
 
 def verify(

@@ -2,7 +2,8 @@
 
 A descriptor is replaced by its nearest visual word (Sivic & Zisserman, ICCV 2003) and by 64 bits that say on
 which side of the word's median it lies along 64 directions (Hamming embedding: Jégou, Douze & Schmid, ECCV 2008).
-Words are found through a two-level quantiser: they are grouped into cells, and only the cells nearest to a descriptor are searched.
+Words are found through a two-level quantiser: they are grouped into cells, and only the cells nearest to a descriptor
+are searched.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # has no types
 
 from index import _kernels as kernels
 from index.durable import replacing
@@ -197,7 +198,8 @@ def _controller() -> ThreadpoolController:
 
 def one_blas_thread() -> AbstractContextManager[Any]:
     """Keep BLAS to one thread: its products are small here, and the callers run beside each other."""
-    return _controller().limit(limits=1, user_api="blas")
+    limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limited
 
 
 @cache

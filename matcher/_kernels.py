@@ -35,7 +35,7 @@ _BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
 
 
 @nb.njit(
-    nb.types.Tuple((nb.int64, nb.float64))(
+    nb.types.Tuple((nb.int64, nb.float64))(  # type: ignore[no-untyped-call] # numba's
         _F64_2, _F64_2, _F64, nb.int64, nb.float64, nb.float64, nb.float64, nb.float64
     ),
     cache=True,

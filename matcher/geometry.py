@@ -1,9 +1,10 @@
 """Is it the same picture, laid differently? From tentative pairs to a verified plane map.
 
 First every pair proposes the similarity that its two keypoints imply and the others vote on it (Philbin et al., CVPR
-2007; Schönberger et al., ACCV 2016); the best is optimised locally to an affine map (Chum, Matas & Kittler, DAGM 2003). Then
-all features of the image, not only those paired so far, are compared with the query where the map puts them, and the map
-grows to a homography with what is found. Working with every feature again is what makes the evidence count.
+2007; Schönberger et al., ACCV 2016); the best is optimised locally to an affine map (Chum, Matas & Kittler, DAGM
+2003). Then all features of the image, not only those paired so far, are compared with the query where the map puts
+them, and the map grows to a homography with what is found. Working with every feature again is what makes the evidence
+count.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Tolerance:
 
 
 class Signed(NamedTuple):
-    """Features of an image as an index stores them: `frame` float64 (n, 4), `words` uint16 (n,), `signatures` uint64 (n,)."""
+    """Features as an index stores them: `frame` float64 (n, 4), `words` uint16 (n,), `signatures` uint64 (n,)."""
 
     frame: NDArray[np.float64]
     words: NDArray[np.uint16]
@@ -147,9 +148,7 @@ def plausible(matrix: NDArray[np.float64], corners: NDArray[np.float64]) -> bool
     weights = [g * x + h * y + i for x, y in points]
     if min(weights) <= 0 or max(weights) > 1.6 * min(weights):
         return False
-    laid = [
-        ((a * x + b * y + c) / w, (d * x + e * y + f) / w) for (x, y), w in zip(points, weights, strict=True)
-    ]
+    laid = [((a * x + b * y + c) / w, (d * x + e * y + f) / w) for (x, y), w in zip(points, weights, strict=True)]
     for (px, py), (qx, qy), (rx, ry) in zip(laid, laid[1:] + laid[:1], laid[2:] + laid[:2], strict=True):
         if (qx - px) * (ry - qy) - (qy - py) * (rx - qx) <= 0:
             return False
@@ -159,7 +158,7 @@ def plausible(matrix: NDArray[np.float64], corners: NDArray[np.float64]) -> bool
     ja, jb, jc, jd = (a - u * g) / w, (b - u * h) / w, (d - v * g) / w, (e - v * h) / w
     # Singular values s >= t of the derivative: s t is its determinant, s² + t² the sum of its squares.
     product, squares = ja * jd - jb * jc, ja * ja + jb * jb + jc * jc + jd * jd
-    return 0 < product and squares <= 2.5 * product
+    return bool(product > 0 and squares <= 2.5 * product)
 
 
 def refine(
@@ -210,7 +209,8 @@ def refine(
         diagonal = float(np.linalg.norm(np.ptp(laid, axis=0)))
         kernels.rematch(
             full, query, projections, image.frame, image.words, image.signatures, medians, median_step,
-            width * max(tolerance.near * pixel, tolerance.reach * diagonal), tolerance.octaves, tolerance.turn, partner, distance, compared,
+            width * max(tolerance.near * pixel, tolerance.reach * diagonal), tolerance.octaves, tolerance.turn,
+            partner, distance, compared,
         )  # fmt: skip
         order = np.argsort(distance, kind="stable")
         scale = math.sqrt(abs(np.linalg.det(full[:2, :2])))

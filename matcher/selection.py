@@ -1,8 +1,9 @@
 """Which features of an image are worth keeping when there is room for only so many.
 
-A page of type carries several times more keypoints than the pictures on it, all alike. A linear classifier on the descriptor
-says, weakly, whether a feature looks like picture or like type; averaged over its neighbourhood it says so well (on pages of
-books it has not seen: area under the curve 0.98). Features are ranked by strength × size × that likeness.
+A page of type carries several times more keypoints than the pictures on it, all alike. A linear classifier on the
+descriptor says, weakly, whether a feature looks like picture or like type; averaged over its neighbourhood it says so
+well (on pages of books it has not seen: area under the curve 0.98). Features are ranked by strength × size × that
+likeness.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def picture_likeness(
     cells = row * shape[1] + column
     total = np.bincount(cells, alone, shape[0] * shape[1]).reshape(shape)
     count = np.bincount(cells, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
-    total, count = (cv2.GaussianBlur(x, (0, 0), _BLUR, borderType=cv2.BORDER_CONSTANT) for x in (total, count))
-    mean = (total / (count + 1))[row, column]
+    near, many = (cv2.GaussianBlur(x, (0, 0), _BLUR, borderType=cv2.BORDER_CONSTANT) for x in (total, count))
+    mean = (near / (many + 1))[row, column]
     return np.asarray(1 / (1 + np.exp(-_SHARPNESS * mean)), dtype=np.float32)
 
 

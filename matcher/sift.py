@@ -15,6 +15,8 @@ from matcher.selection import choose, picture_likeness
 from matcher.types import Features
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from matcher.images import Scan
@@ -79,13 +81,14 @@ class Sift:
         mask : bool, shape (h, w), optional
             Where keypoints may lie.
         """
-        if min(scan.pixels.shape) < 8:  # OpenCV's pyramid needs a few pixels
-            keypoints, raw = (), np.zeros((0, 128), dtype=np.float32)
-        else:
+        keypoints: Sequence[cv2.KeyPoint] = ()
+        raw: NDArray = np.zeros((0, 128), dtype=np.float32)
+        if min(scan.pixels.shape) >= 8:  # OpenCV's pyramid needs a few pixels
             detector = cv2.SIFT.create(0, 3, self.contrast, 10, 1.6, cv2.CV_8U)
             allowed = None if mask is None else mask.astype(np.uint8) * 255
             keypoints, described = detector.detectAndCompute(scan.pixels, allowed)
-            raw = np.zeros((0, 128), dtype=np.float32) if described is None else described
+            if keypoints:
+                raw = described
         geometry = np.array([(*k.pt, k.size, k.angle, k.response) for k in keypoints], dtype=np.float32).reshape(-1, 5)
         points, sizes, responses = geometry[:, :2], geometry[:, 2], geometry[:, 4]
         descriptors = root_sift(raw)

@@ -1,9 +1,9 @@
 """How sure: the number of images on which chance alone would do as well.
 
-A-contrario reasoning (Desolneux, Moisan & Morel, IJCV 2000; Moisan & Stival, IJCV 2004): laid on an unrelated image, each cell of the
-query agrees with it now and then, the likelier the more features there were to compare. The more cells agree beyond that,
-the fewer unrelated images would do so. Counting cells rather than features keeps a busy texture, or a letter that is also
-printed there, from counting many times.
+A-contrario reasoning (Desolneux, Moisan & Morel, IJCV 2000; Moisan & Stival, IJCV 2004): laid on an unrelated image,
+each cell of the query agrees with it now and then, the likelier the more features there were to compare. The more cells
+agree beyond that, the fewer unrelated images would do so. Counting cells rather than features keeps a busy texture, or
+a letter that is also printed there, from counting many times.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["CHANCE", "LEAST", "evidence", "log_tail"]
 
 CHANCE = 0.0208
-"""Chance that two unrelated features in the same place, of like size and angle, agree within `geometry.LIMIT` bits (measured
-on 4,000 pairs of unrelated pages; docs/significance.md)."""
-
+"""Chance that two unrelated features in the same place, of like size and angle, agree within `geometry.LIMIT` bits
+(measured on 4,000 pairs of unrelated pages; docs/significance.md)."""
 
 LEAST = 1.0
 """Agreements expected by chance at the least: few features are seldom independent, so few agreements prove little."""

@@ -22,7 +22,7 @@ Relation = Literal["same", "mirrored", "inverted", "mirrored+inverted"]
 
 def _frozen(array: NDArray, dtype: type, shape: tuple[int | None, ...], name: str) -> NDArray:
     """Return `array` as a read-only C-contiguous array of `dtype`, checked against `shape` (None: any)."""
-    fixed = np.ascontiguousarray(array, dtype=dtype)
+    fixed: NDArray = np.ascontiguousarray(array, dtype=dtype)
     if fixed.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, fixed.shape, strict=True)):
         raise ValueError(f"{name} has shape {fixed.shape}, expected {shape}")
     if fixed is array and fixed.flags.writeable:
