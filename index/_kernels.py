@@ -8,18 +8,18 @@ from llvmlite import ir  # type: ignore[import-untyped] # has no types
 from numba.core import types
 from numba.extending import intrinsic
 
-__all__ = ["agreeing_postings", "nearest_words", "popcount", "tally"]
+__all__ = ["agreeing_postings", "nearest_words", "tally"]
 
 if nb.config.DISABLE_JIT:  # type: ignore[attr-defined] # set as numba is imported
 
-    def popcount(bits: np.uint64) -> int:
+    def _popcount(bits: np.uint64) -> int:
         """Return the number of set bits."""
         return int(bits).bit_count()
 
 else:
 
     @intrinsic
-    def popcount(typing_context, bits):  # type: ignore[no-untyped-def] # numba's protocol
+    def _popcount(typing_context, bits):  # type: ignore[no-untyped-def] # numba's protocol
         """Return the number of set bits of an unsigned 64-bit integer."""
 
         def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def] # numba's protocol
@@ -57,7 +57,7 @@ def agreeing_postings(starts, stops, signatures, postings, images, alive, limit,
             size = min(256, stops[e] - base)
             # Two loops: the first has no branch, so the compiler counts bits of several postings at once.
             for k in range(size):
-                block[k] = popcount(postings[base + k] ^ signature)
+                block[k] = _popcount(postings[base + k] ^ signature)
             for k in range(size):
                 if block[k] <= limit and alive[images[base + k]]:
                     entries[count] = e
