@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 
@@ -25,3 +27,131 @@ def postings_of_image(words, offsets, images, image_words, local):
             break
         result.append(found[word].pop(0))
     return np.array(result + [-1] * (len(wanted) - len(result)), dtype=np.int64)
+
+
+def agreeing_postings(starts, stops, signatures, postings, images, alive, limit):
+    """Twin of `index._kernels.agreeing_postings`; returns (entry, place, distance) of each."""
+    return [
+        (entry, place, distance)
+        for entry, signature in enumerate(signatures)
+        for place in range(starts[entry], stops[entry])
+        if (distance := (int(postings[place]) ^ int(signature)).bit_count()) <= limit and alive[images[place]]
+    ]
+
+
+def tally(entries, features, images, distances, feature_weights, distance_weights, n_images):
+    """Twin of `index._kernels.tally`; returns the votes."""
+    strongest = {}
+    for entry, image, distance in zip(entries, images, distances, strict=True):
+        feature = features[entry]
+        weight = feature_weights[feature] * distance_weights[distance]
+        strongest[feature, image] = max(weight, strongest.get((feature, image), 0.0))
+    votes = np.zeros(n_images)
+    for (_, image), weight in strongest.items():
+        votes[image] += weight
+    return votes
+
+
+def nearest_words(descriptors, words, wanted):
+    """Twin of `index.vocabulary.Vocabulary.assign` that looks at every word; returns them and their distances."""
+    distances = np.linalg.norm(descriptors[:, None, :].astype(float) - words[None, :, :].astype(float), axis=2)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :wanted]
+    return nearest, np.take_along_axis(distances, nearest, axis=1)
+
+
+def turned_by(angle):
+    """Return how far `angle` is from no turn at all, 0 to pi."""
+    return abs(math.remainder(angle, 2 * math.pi))
+
+
+def hypothesis_votes(i, query, image, weights, base, slack, scale_limit, angle_limit):
+    """Return the votes for the similarity that row `i` implies: twin of the loop in `strongest_hypothesis`."""
+    growth, turn = image[i, 2] - query[i, 2], image[i, 3] - query[i, 3]
+    similarity = 2**growth * np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+
+    def agrees(j):
+        laid = similarity @ (query[j, :2] - query[i, :2])
+        return (
+            np.linalg.norm(image[j, :2] - image[i, :2] - laid) <= base + slack * np.linalg.norm(laid)
+            and abs(image[j, 2] - query[j, 2] - growth) <= scale_limit
+            and turned_by(image[j, 3] - query[j, 3] - turn) <= angle_limit
+        )
+
+    of_feature = {}
+    for j in range(len(query)):
+        if agrees(j):
+            feature = tuple(query[j, :2])
+            of_feature[feature] = max(weights[j], of_feature.get(feature, 0.0))
+    return sum(of_feature.values())
+
+
+def inliers_of(matrix, query, image, tolerance, scale_limit, angle_limit):
+    """Twin of `matcher._kernels.inliers_of`; returns the mask."""
+    linear = matrix[:, :2]
+    growth = 0.5 * math.log2(abs(np.linalg.det(linear)))
+    turn = math.atan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1])
+    off = np.linalg.norm(query[:, :2] @ linear.T + matrix[:, 2] - image[:, :2], axis=1)
+    bends = np.array([turned_by(angle) for angle in image[:, 3] - query[:, 3] - turn])
+    return (off <= tolerance) & (abs(image[:, 2] - query[:, 2] - growth) <= scale_limit) & (bends <= angle_limit)
+
+
+def fit_similarity(query, image):
+    """Twin of `matcher._kernels.fit_similarity`: the least-squares solution of all equations, written out."""
+    (x, y), ones, zeros = query[:, :2].T, np.ones(len(query)), np.zeros(len(query))
+    rows = np.concatenate([np.stack([x, -y, ones, zeros], 1), np.stack([y, x, zeros, ones], 1)])
+    c, s, u, v = np.linalg.lstsq(rows, image[:, :2].T.ravel(), rcond=None)[0]
+    return np.array([[c, -s, u], [s, c, v]])
+
+
+def fit_affine(query, image, prior, stiffness):
+    """Twin of `matcher._kernels.fit_affine`: the prior as so many more equations."""
+    middle, aim = query[:, :2].mean(axis=0), image[:, :2].mean(axis=0)
+    centred = query[:, :2] - middle
+    weight = math.sqrt(stiffness * (centred**2).sum() / (2 * len(query)))
+    rows = np.concatenate([centred, weight * np.eye(2)])
+    wanted = np.concatenate([image[:, :2] - aim, weight * prior[:, :2].T])
+    linear = np.linalg.lstsq(rows, wanted, rcond=None)[0].T
+    return np.ascontiguousarray(np.column_stack([linear, aim - linear @ middle]))
+
+
+def rematch(
+    matrix, query, projections, image, words, signatures, medians, median_step, radius, scale_limit, angle_limit
+):
+    """Twin of `matcher._kernels.rematch`; returns (best partners, distance, compared) of each query feature."""
+    result = []
+    for (x, y, size, angle), projection in zip(query, projections, strict=True):
+        u, v, w = matrix @ [x, y, 1.0]
+        if w <= 0:
+            result.append((set(), 65, 0))
+            continue
+        place = np.array([u, v]) / w
+        derivative = (matrix[:2, :2] - np.outer(place, matrix[2, :2])) / w
+        size += 0.5 * math.log2(abs(np.linalg.det(derivative)))
+        angle += math.atan2(derivative[1, 0] - derivative[0, 1], derivative[0, 0] + derivative[1, 1])
+        distances = {}
+        for j in range(len(image)):
+            if (
+                np.linalg.norm(image[j, :2] - place) <= radius
+                and abs(image[j, 2] - size) <= scale_limit
+                and turned_by(image[j, 3] - angle) <= angle_limit
+            ):
+                bits = projection > medians[words[j]] * median_step
+                own = sum(1 << int(bit) for bit in np.flatnonzero(bits))
+                distances[j] = (own ^ int(signatures[j])).bit_count()
+        best = min(distances.values(), default=65)
+        result.append(({j for j, distance in distances.items() if distance == best}, best, len(distances)))
+    return result
+
+
+def distinct_agreements(query_cells, image_cells, partner, distance, limit, order):
+    """Twin of `matcher._kernels.distinct_agreements`; returns which are kept."""
+    kept, query_used, image_used = set(), set(), set()
+    for i in order:
+        if partner[i] < 0 or distance[i] > limit:
+            continue
+        from_cell, to_cell = query_cells[i], image_cells[partner[i]]
+        if from_cell not in query_used and to_cell not in image_used:
+            kept.add(int(i))
+            query_used.add(from_cell)
+            image_used.add(to_cell)
+    return kept
