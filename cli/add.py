@@ -12,6 +12,7 @@ import click
 from cli.options import format_option, index_argument, quiet_option
 from cli.output import write_record
 from cli.progress import Progress
+from index.settings import Settings
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from index.store import Index
 
 __all__ = ["add"]
+
+_DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 
 
 @click.command()
@@ -31,13 +34,13 @@ __all__ = ["add"]
     "--work-size",
     type=click.IntRange(min=64),
     metavar="PX",
-    help="Long side to which images are reduced; settled when the index is made.  [default: 1600]",
+    help=f"Long side to which images are reduced; settled when the index is made.  [default: {_DEFAULTS['work_size']}]",
 )
 @click.option(
     "--max-features",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Features kept of an image; settled when the index is made.  [default: 6400]",
+    help=f"Features kept of an image; settled when the index is made.  [default: {_DEFAULTS['max_features']}]",
 )
 @click.option(
     "--vocabulary",
@@ -88,21 +91,18 @@ def add(
 
 def _opened(index: Path, given: dict[str, int], vocabulary: Path | None) -> Index:
     """Open `index` for writing, or make it, with the settings given."""
-    from index.settings import Settings
     from index.store import Index
-    from index.vocabulary import Vocabulary, bundled_vocabulary
+    from index.vocabulary import Vocabulary
 
-    exists = (index / "catalogue.sqlite").exists()
+    if not (index / "catalogue.sqlite").exists():
+        return Index.create(index, given, vocabulary)
     wanted: dict[str, Any] = dict(given)
-    words = Vocabulary.load(vocabulary) if vocabulary is not None else None if exists else bundled_vocabulary()
-    if words is not None:
+    if vocabulary is not None:
+        words = Vocabulary.load(vocabulary)
         wanted |= {"vocabulary": words.name, "vocabulary_hash": words.hash}
-    opened = Index.open(index, writable=True) if exists else Index.create(index, Settings(**wanted))
+    opened = Index.open(index, writable=True)
     try:
         opened.settings.require(dataclasses.replace(opened.settings, **wanted), index)
-        # An index carries a vocabulary of one's own with it; a first attempt may have ended before this line.
-        if vocabulary is not None and words is not None and not (index / "vocabulary.h5").exists():
-            words.save(index / "vocabulary.h5")
     except BaseException:
         opened.close()
         raise

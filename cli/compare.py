@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ def _as_dict(match: Match) -> dict[str, Any]:
         "rotation": match.rotation,
         "scale": match.scale,
         "inliers": match.inliers,
-        "false_alarms": 10.0**match.log_false_alarms,
+        "false_alarms": max(10.0**match.log_false_alarms, sys.float_info.min),
         "region": match.region.as_list(),
         "polygon": match.polygon.tolist(),
         "transform": match.transform.matrix.tolist(),

@@ -41,10 +41,10 @@ _COLUMNS = ["query", "page", "printed as", "placed at", "found as", "found at", 
 def demo(output: Path, keep: bool) -> int:
     """Make a small collection, index it, search it, and judge the answers.
 
-    Forty pages of a newspaper, a magazine and a book are set in type around photographs, printed (cropped, screened,
-    mirrored, as negatives) and scanned (skew, bleed-through, noise, JPEG). The photographs are then looked for with
-    the very code of `calque add` and `calque search`, and what is found is held against what was placed. Needs
-    neither network nor data; takes less than a minute.
+    Thirty-two pages of a newspaper, a magazine and a book are set in type around photographs, printed (cropped,
+    screened, mirrored, as negatives) and scanned (skew, bleed-through, noise, JPEG). The photographs are then looked
+    for with the very code of `calque add` and `calque search`, and what is found is held against what was placed.
+    Needs neither network nor data; takes less than a minute.
 
     Exit status: 0 every picture was found and nothing else, 1 not so, 2 failure.
 
@@ -59,7 +59,7 @@ def demo(output: Path, keep: bool) -> int:
     with nullcontext(str(output)) if keep else tempfile.TemporaryDirectory(prefix="calque-demo-") as folder:
         work = Path(folder).resolve()
         pages = []
-        with Progress("pages set, printed and scanned", total=40) as progress:
+        with Progress("pages made", total=32) as progress:
             for page in build_pages():
                 _write_scan(work / "scans", page)
                 pages.append(page)
@@ -101,7 +101,7 @@ def _filled(work: Path) -> Index:
     from index.store import Index
 
     path = work / "demo.calque"
-    index = Index.open(path, writable=True) if path.exists() else Index.create(path, {}, None)
+    index = Index.open(path, writable=True) if path.exists() else Index.create(path)
     try:
         with Progress("images added") as progress:
             index.add([work / "scans"], progress=lambda done, total, *_: progress.update(done, total))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -306,7 +307,7 @@ class _Searcher:
         hits = []
         for rank, (image_id, match) in enumerate(found[:top], start=1):
             record = self._index.image(image_id)
-            alarms = tests * 10.0**match.log_false_alarms
+            alarms = max(tests * 10.0**match.log_false_alarms, sys.float_info.min)  # never none at all
             hits.append(Hit(rank, record.name, record.path, record.page, -match.log_false_alarms, alarms, match))
         seconds = extraction + time.perf_counter() - start
         return Answer(query.id, query.image, query.region, seconds, tuple(hits), page=query.page, extraction=extraction)

@@ -8,6 +8,7 @@ task beside it, since a process killed for want of memory need not be the one th
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -209,12 +210,22 @@ def attempt(function: Callable[[Task], Result], task: Task) -> Result | Failed:
         return Failed(f"{type(error).__name__}: {error}")
 
 
+def _keep_freed_memory() -> None:
+    """Let glibc keep up to 512 MB of freed memory: giving back every page's pyramids costs a quarter of the time."""
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(mmap_threshold, 32 << 20)
+        mallopt(trim_threshold, 512 << 20)
+
+
 def _work(pipe: Connection, prepare: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...]) -> None:
     """Answer tasks until the parent closes the pipe or ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # One process per core: threads inside would only contend.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
+    _keep_freed_memory()
     with contextlib.suppress(EOFError, OSError):  # the parent has gone
         try:
             import cv2
