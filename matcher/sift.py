@@ -29,6 +29,9 @@ _Y, _X, _O = np.meshgrid(np.arange(4), np.arange(4), np.arange(8), indexing="ij"
 _MIRROR = (((3 - _Y) * 4 + _X) * 8 + (-_O) % 8).ravel()
 _NEGATIVE = (((3 - _Y) * 4 + (3 - _X)) * 8 + _O).ravel()
 
+_SHIFT = 0.25
+"""Pixels by which OpenCV's keypoints lie too far right and down: it doubles an image, but only halves coordinates."""
+
 
 def root_sift(descriptors: NDArray) -> NDArray[np.float32]:
     """Return Hellinger-normalised descriptors of unit length.
@@ -98,7 +101,7 @@ class Sift:
         chosen = choose(sizes, responses, weights, self.max_features)
         scale = np.array([scan.scale_x, scan.scale_y], dtype=np.float32)
         return Features(
-            points=(points[chosen] + 0.5) * scale - 0.5,
+            points=(points[chosen] - _SHIFT + 0.5) * scale - 0.5,
             sizes=sizes[chosen] * np.sqrt(scale.prod()),
             angles=geometry[chosen, 3] % 360,
             responses=responses[chosen] * weights[chosen],

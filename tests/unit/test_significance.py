@@ -1,0 +1,118 @@
+"""How sure: against the laws of chance, and against chance itself."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from matcher.geometry import LIMIT, Agreement, Signed, Tolerance, refine
+from matcher.significance import CHANCE, LEAST, evidence, log_tail
+
+
+@pytest.mark.parametrize("expected", [0.1, 1.0, 3.7, 25.0])
+@pytest.mark.parametrize("more", [2, 5, 30, 100])
+def test_tail_bounds_that_of_poisson_closely(expected, more):
+    count = math.ceil(expected) + more
+    exact = stats.poisson.logsf(count - 1, expected) / math.log(10)
+    assert exact - 1e-9 <= log_tail(count, expected) <= exact + 0.7
+
+
+def test_tail_is_no_evidence_up_to_what_is_expected():
+    assert [log_tail(count, 4.0) for count in range(5)] == [0.0] * 5
+
+
+def test_more_agreements_are_surer_and_more_expected_less_sure():
+    tails = [log_tail(count, 3.0) for count in range(200)]
+    assert all(later <= earlier for earlier, later in pairwise(tails))
+    assert tails[-1] < -100
+    expectations = np.linspace(0.1, 60, 100)
+    assert (np.diff([log_tail(50, expected) for expected in expectations]) >= 0).all()
+
+
+def agreement(compared: np.ndarray, inliers: np.ndarray) -> Agreement:
+    n = len(compared)
+    return Agreement(np.eye(3), np.zeros(n, np.int32), np.zeros(n, np.uint8), compared.astype(np.int32), inliers)
+
+
+def grid(n: int, spacing: float) -> np.ndarray:
+    return np.column_stack([np.arange(n) % 20, np.arange(n) // 20]) * spacing
+
+
+def test_cells_count_not_features():
+    apart, together = grid(40, 20.0), grid(40, 20.0)
+    together[:] = [[5.0, 5.0]]
+    together[0] = 0
+    everything = np.ones(40, dtype=np.bool_)
+    count, sure = evidence(agreement(np.ones(40), everything), apart, 1.0)
+    assert (count, sure) == (40, log_tail(40, LEAST))
+    count, sure = evidence(agreement(np.ones(40), everything), together, 1.0)
+    assert count <= 2
+    assert sure > -1
+
+
+def test_features_that_were_not_compared_do_not_count():
+    inliers = np.arange(40) < 10
+    some, all_ = (evidence(agreement(np.full(40, 30) * reached, inliers), grid(40, 20.0), 1.0)
+                  for reached in (inliers, np.ones(40)))  # fmt: skip
+    assert some[0] == all_[0] == 10
+    assert some[1] < all_[1]
+    expected = 40 * (1 - (1 - CHANCE) ** 30)
+    assert all_[1] == pytest.approx(log_tail(10, expected), rel=1e-6)
+
+
+def test_cells_grow_with_the_pixel():
+    inliers = np.ones(100, dtype=np.bool_)
+    counts = [evidence(agreement(np.ones(100), inliers), grid(100, 10.0), pixel)[0] for pixel in (1.0, 2.0, 4.0)]
+    assert counts[0] == 100
+    assert counts[0] > counts[1] > counts[2]
+
+
+def random_signed(rng: np.random.Generator, n: int, extent: float) -> Signed:
+    """Return random features all over a square, with signatures that mean nothing."""
+    frame = np.column_stack([rng.uniform(0, extent, (n, 2)), rng.uniform(2, 4, n), rng.uniform(0, 2 * np.pi, n)])
+    return Signed(frame, rng.integers(0, 4, n).astype(np.uint16), rng.integers(0, 1 << 64, n, dtype=np.uint64))
+
+
+def test_chance_agreement_is_no_evidence():
+    rng = np.random.default_rng(3)
+    surest = 0.0
+    for _ in range(20):
+        query, image = random_signed(rng, 1500, 600.0), random_signed(rng, 4000, 600.0)
+        projections = rng.normal(0, 1, (1500, 64)).astype(np.float32)
+        corners = np.array([[0.0, 0], [600, 0], [600, 600], [0, 600]])
+        found = refine(
+            np.eye(3)[:2],
+            query.frame,
+            projections,
+            image,
+            np.zeros((4, 64), np.int8),
+            1 / 256,
+            corners,
+            1.0,
+            Tolerance(),
+        )
+        if found is not None:
+            surest = min(surest, evidence(found, query.frame[:, :2], 1.0)[1])
+    assert surest > -2
+
+
+def test_true_agreement_is():
+    rng = np.random.default_rng(4)
+    image = random_signed(rng, 1000, 600.0)
+    # Projections whose signs are the image's bits, of which one in ten is wrong.
+    bits = ((image.signatures[:, None] >> np.arange(64, dtype=np.uint64)) & 1).astype(np.float32) * 2 - 1
+    bits[rng.random(bits.shape) < 0.1] *= -1
+    corners = np.array([[0.0, 0], [600, 0], [600, 600], [0, 600]])
+    found = refine(
+        np.eye(3)[:2], image.frame, bits, image, np.zeros((4, 64), np.int8), 1 / 256, corners, 1.0, Tolerance()
+    )
+    assert found is not None
+    count, sure = evidence(found, image.frame[:, :2], 1.0)
+    assert found.distance[found.inliers].max() <= LIMIT
+    assert count > 500
+    assert sure < -300
+    assert found.matrix == pytest.approx(np.eye(3), abs=0.01)
