@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "Encoded",
     "EncoderFactory",
+    "ImageEncoder",
     "Job",
     "default_encoder",
     "encode_all",

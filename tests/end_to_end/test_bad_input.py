@@ -177,7 +177,7 @@ def test_a_full_disk_loses_nothing(scans_index: Path, collection: Collection, ca
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("calque: error: ")
     assert str(index) in done.stderr.splitlines()[-1]
-    assert "room" in done.stderr.splitlines()[-1]
+    assert "free some space" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     before = len(collection.boxes)
     assert names_in(index, calque) == before
