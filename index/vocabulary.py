@@ -169,7 +169,7 @@ class Vocabulary:
                 arrays = {array: file[array][()] for array in _ARRAYS}
                 vocabulary = cls(str(file.attrs["name"]), str(file.attrs["features"]), **arrays)
                 wanted = file.attrs["hash"]
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"{path} cannot be read as a vocabulary ({error}); train one with: calque train"
             ) from error
