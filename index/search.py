@@ -40,8 +40,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Extracted", "Hit", "Query", "answer_as_dict", "extract", "search"]
 
-_WORDS = 3
-"""Visual words looked up for each query feature."""
+_WORDS = (3, 10)
+"""Visual words looked up for each query feature, at the least and at the most: a small query can afford more."""
+
+_LOOKUPS = 2400
+"""Visual words looked up for a query, about."""
 
 _VOTE_LIMIT = 22
 """Largest Hamming distance, of 64 bits, of a vote."""
@@ -335,7 +338,9 @@ class _Searcher:
     def _candidates(self, number: int, variant: Variant) -> list[_Candidate]:
         """Return the images on which the strongest features of a variant agree on a map."""
         voters = _VOTERS.get(variant.relation, _OTHER_VOTERS)
-        signed = postings.SignedQuery.of(variant.features.take(slice(voters)), self._vocabulary, _WORDS)
+        asked = variant.features.take(slice(voters))
+        words = min(max(_LOOKUPS // len(asked), _WORDS[0]), _WORDS[1])
+        signed = postings.SignedQuery.of(asked, self._vocabulary, words)
         found = list(self._pool.map(lambda s: postings.agreements(s, signed, _VOTE_LIMIT), self._segments))
         weights, tallies = postings.vote(signed, found, self._segments)
         listed = _short_list(self._segments, tallies)
