@@ -77,6 +77,7 @@ def random_signed(rng: np.random.Generator, n: int, extent: float) -> Signed:
     return Signed(frame, rng.integers(0, 4, n).astype(np.uint16), rng.integers(0, 1 << 64, n, dtype=np.uint64))
 
 
+@pytest.mark.compiled
 def test_chance_agreement_is_no_evidence():
     rng = np.random.default_rng(3)
     surest = 0.0

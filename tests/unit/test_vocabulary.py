@@ -177,6 +177,7 @@ def test_the_bundled_vocabulary_is_small_enough_to_ship():
     assert sum(file.stat().st_size for file in shipped) <= 16 * 2**20
 
 
+@pytest.mark.compiled
 def test_words_are_learnt_where_descriptors_lie():
     pytest.importorskip("faiss", reason="learning words needs faiss: pip install 'calque[train]'")
     some = descriptors(4000)
