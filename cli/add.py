@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.options import format_option, index_argument, quiet_option
-from cli.output import write_record
+from cli.output import one_line, write_record
 from cli.progress import Progress
 from index.settings import Settings
 
@@ -81,7 +81,7 @@ def add(
             report = opened.add(sources, workers=workers, progress=lambda done, total, *_: progress.update(done, total))
         images = opened.info()["images"]
     for name, reason in report.failed:
-        click.echo(f"calque: {name}: {reason}", err=True)
+        click.echo(one_line(f"calque: {name}: {reason}"), err=True)
     summary = _summary(index, report, images, time.monotonic() - started)
     if form == "table":
         del summary["failures"]

@@ -7,6 +7,7 @@ import sqlite3
 
 import click
 
+from cli.output import one_line
 from matcher.errors import CalqueError
 
 __all__ = ["explain"]
@@ -66,4 +67,4 @@ def _reason(error: BaseException) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return one_line(" ".join(text.split()))

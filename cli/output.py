@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Literal, TextIO
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["FORMATS", "Format", "write_json", "write_record", "write_rows", "write_table"]
+__all__ = ["FORMATS", "Format", "one_line", "write_json", "write_record", "write_rows", "write_table"]
 
 Format = Literal["table", "json", "jsonl", "csv"]
 FORMATS: tuple[Format, ...] = ("table", "json", "jsonl", "csv")
+
+
+def one_line(text: str) -> str:
+    """Return `text` with whatever is not printable escaped.
+
+    A line feed or an escape sequence in a file name must not break a message or a table, nor reach the terminal.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def write_json(value: object, stream: TextIO | None = None, *, line: bool = False) -> None:
@@ -107,11 +115,11 @@ def _rounded(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
+        value += 0.0  # which turns -0 into 0
         return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
     if isinstance(value, list | tuple):
         nested = any(isinstance(item, list | tuple) for item in value)
         return ("; " if nested else ",").join(_rounded(item) for item in value)
     if isinstance(value, dict):
         return ", ".join(f"{key} {_rounded(item)}" for key, item in value.items())
-    # A line feed or an escape sequence in a file name must not break the table, nor reach the terminal.
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
+    return one_line(str(value))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.options import format_option, index_argument
-from cli.output import write_rows
+from cli.output import one_line, write_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,5 +41,5 @@ def remove(index: Path, names: tuple[str, ...], form: Format) -> int:
     if rows or form != "table":
         write_rows(rows, ["id", "image", "page"], form)
     for name in report.missing:
-        click.echo(f"calque: {name}: not in {index}; see calque info {index} --images", err=True)
+        click.echo(one_line(f"calque: {name}: not in {index}; see calque info {index} --images"), err=True)
     return 1 if report.missing else 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from cli.options import format_option, index_argument, quiet_option, region_option
-from cli.output import write_json, write_rows
+from cli.output import one_line, write_json, write_rows
 from cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -148,13 +148,20 @@ def read_queries(path: Path) -> Iterator[Query | Answer]:
             continue
         values: Any = None
         try:
-            values = json.loads(line)
+            values = _parsed(line)
             yield _query(values, number, path.parent)
         except (ValueError, TypeError) as error:
             known = values if isinstance(values, dict) else {}
             name, image = str(known.get("id", number)), Path(str(known.get("image", "")))
             reason = f"{path}, line {number}: {error}"
             yield Answer(id=name, image=image, region=None, seconds=0.0, hits=(), error=reason)
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f'no JSON ({error}); a query looks like {{"image": "a.jpg"}}') from error
 
 
 def _query(values: Any, number: int, folder: Path) -> Query:
@@ -205,7 +212,7 @@ def _watched(answers: Iterable[Answer], progress: Progress, *, batch: bool) -> I
         if answer.error is not None:
             if not batch:
                 raise InputError(answer.error)
-            progress.message(f"calque: query {answer.id}: {answer.error}")
+            progress.message(one_line(f"calque: query {answer.id}: {answer.error}"))
         yield answer
         progress.update(done)
 

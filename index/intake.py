@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from index.catalogue import ImageRecord
 from index.workers import Failed, WorkerPool, attempt
-from matcher.errors import SettingsMismatch
+from matcher.errors import InputError, SettingsMismatch
 
 if TYPE_CHECKING:
     import os
@@ -80,8 +80,10 @@ class Batch:
 
     def take(self, job: Job, outcome: Encoded | Failed) -> None:
         """Take the outcome of a job."""
+        from matcher.images import printable
+
         if isinstance(outcome, Failed):
-            reason = outcome.reason.removeprefix(f"{job.item.path}: ")
+            reason = outcome.reason.removeprefix(f"{printable(job.item.path)}: ")
             self.failures.append((job.item.name, job.item.page, reason))
         elif outcome.image is not None:
             self.images.append((job, outcome.digest, outcome.image))
@@ -178,13 +180,18 @@ def encode_all(
 
 def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], Encoded]:
     """Return the function that does one job; runs in a worker process."""
+    from index.sources import explained
+
     encoder = factory(settings)
     digest = lru_cache(maxsize=1)(_digest)  # a document's pages come one after the other
 
     def encode(job: Job) -> Encoded:
         item, old = job
         # The hash is taken first: should the file change meanwhile, the next add will find another.
-        found = digest(item.path, item.size, item.mtime_ns)
+        try:
+            found = digest(item.path, item.size, item.mtime_ns)
+        except OSError as error:
+            raise InputError(explained(error)) from error
         if old is not None and old.digest == found:
             return Encoded(found, None)
         return Encoded(found, encoder.encode(item.path, item.page))

@@ -17,7 +17,7 @@ from matcher.images import IMAGE_SUFFIXES, PAGED_SUFFIXES, page_count, printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["SourceFailure", "SourceItem", "expand"]
+__all__ = ["SourceFailure", "SourceItem", "expand", "explained"]
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 _INDEX_SUFFIX = ".calque"
@@ -110,7 +110,7 @@ class _Walk:
         try:
             text = Path(name).read_bytes().removeprefix(codecs.BOM_UTF8)
         except (OSError, ValueError) as error:
-            yield SourceFailure(name, _explained(error))
+            yield SourceFailure(name, explained(error))
             return
         if b"\0" in text:
             yield SourceFailure(name, "not a list of paths; write one path a line, as plain text")
@@ -127,7 +127,7 @@ class _Walk:
         try:
             pending = [(name, Path(name).resolve(strict=True))]
         except (OSError, RuntimeError, ValueError) as error:
-            yield SourceFailure(name, _explained(error))
+            yield SourceFailure(name, explained(error))
             return
         while pending:
             current, path = pending.pop()
@@ -145,7 +145,7 @@ class _Walk:
                 else:
                     yield SourceFailure(current, "not a regular file; copy the image to a file first")
             except (OSError, RuntimeError) as error:
-                yield SourceFailure(current, _explained(error))
+                yield SourceFailure(current, explained(error))
 
     def _children(self, name: str, folder: Path) -> list[tuple[str, Path]]:
         """Return what is worth a look in `folder`, the last in natural order first, and count the rest."""
@@ -185,7 +185,7 @@ def _pages(name: str, path: Path, status: os.stat_result) -> Iterator[SourceItem
         yield SourceItem(name, path, page, status.st_size, status.st_mtime_ns)
 
 
-def _explained(error: Exception) -> str:
+def explained(error: Exception) -> str:
     """Return what is wrong with a path, and the remedy."""
     if isinstance(error, FileNotFoundError):
         return "no such file or folder; check the path"
