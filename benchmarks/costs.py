@@ -225,7 +225,7 @@ def command_line(large: Path, image: Path, rounds: int) -> list[dict[str, Any]]:
 def querying(large: Path, dataset: Dataset) -> list[dict[str, Any]]:
     """Ask a batch of the large index."""
     queries = [Query(q.id, dataset.path(q.place.image), q.place.region) for q in dataset.queries]
-    answers = list(ask(large, [queries[0], *queries], threads=1, max_false_alarms=1.0))[1:]
+    answers = list(ask(large, [queries[0], *queries], max_false_alarms=1.0))[1:]
     bare = [1000 * (a.seconds - a.extraction) for a in answers]
     return [
         _row("query in a batch, extraction left out", bare, 60, "ms"),

@@ -24,6 +24,9 @@ __all__ = ["Agreements", "SignedQuery", "agreements", "keypoints", "pair_weights
 _NEARNESS = np.exp(-((np.arange(65) / 16.0) ** 2)).astype(np.float32)
 """Weight of a Hamming distance."""
 
+_PROBES = 4
+"""Cells of the vocabulary searched for a query's words; looking up several words makes up for the odd one missed."""
+
 _CHUNK = 1 << 20
 """Postings looked through per call: bounds the buffers."""
 
@@ -55,7 +58,7 @@ class SignedQuery:
     @classmethod
     def of(cls, features: Features, vocabulary: Vocabulary, words: int) -> SignedQuery:
         """Quantise `features` to the nearest `words` words each."""
-        assigned = vocabulary.assign(features.descriptors, words)
+        assigned = vocabulary.assign(features.descriptors, words, _PROBES)
         projections = vocabulary.project(features.descriptors)
         rows, columns = np.nonzero(assigned >= 0)
         entries = assigned[rows, columns]

@@ -46,7 +46,7 @@ _WORDS = (3, 10)
 _LOOKUPS = 2400
 """Visual words looked up for a query, about."""
 
-_VOTE_LIMIT = 22
+_VOTE_LIMIT = 24
 """Largest Hamming distance, of 64 bits, of a vote."""
 
 _QUERY_FEATURES = 2500
@@ -162,7 +162,7 @@ def search(
     vocabulary = index.vocabulary
     extractor = Sift(None, vocabulary.likeness)
     with ThreadPoolExecutor(threads) as pool:
-        searcher = _Searcher(index, vocabulary, pool, threads, tuple(relations))
+        searcher = _Searcher(index, vocabulary, pool, tuple(relations))
         ahead = ThreadPoolExecutor(1)  # reads the next query while this one is searched
         try:
             pending: list[tuple[Query, Any]] = []
@@ -285,13 +285,11 @@ class _Searcher:
         index: Index,
         vocabulary: Vocabulary,
         pool: ThreadPoolExecutor,
-        threads: int,
         relations: tuple[Relation, ...],
     ) -> None:
         self._index = index
         self._vocabulary = vocabulary
         self._pool = pool
-        self._threads = threads
         self._relations = relations
         self._segments = list(index.segments)
         self._images = index.info()["images"]
@@ -305,7 +303,11 @@ class _Searcher:
             return Answer(query.id, query.image, query.region, 0.0, (), error=str(error), page=query.page)
         start = time.perf_counter()
         tests = max(1, self._images * len(self._relations))
-        found = self._find(features, region, math.log10(max_false_alarms / tests))
+        # A place is left for the next on its image at the same point, whatever is asked for: fewer false alarms
+        # allowed then give the surer ones of the same hits.
+        found = self._find(features, region, math.log10(max(max_false_alarms, 1.0) / tests))
+        limit = math.log10(max_false_alarms / tests)
+        found = [place for place in found if place[1].log_false_alarms <= limit]
         found.sort(key=lambda place: (place[1].log_false_alarms, place[0], place[1].region.as_list()))
         hits = []
         for rank, (image_id, match) in enumerate(found[:top], start=1):
@@ -320,7 +322,8 @@ class _Searcher:
         if len(features) < 3 or not self._segments:
             return []
         asked = verification.variants(features, region, self._vocabulary, self._relations)
-        candidates = [c for number, variant in enumerate(asked) for c in self._candidates(number, variant)]
+        listed = self._pool.map(self._candidates, range(len(asked)), asked)
+        candidates = [candidate for part in listed for candidate in part]
         candidates.sort(key=lambda c: (-c.votes, c.variant, c.image_id))
 
         def examine(candidate: _Candidate) -> list[Match]:
@@ -341,15 +344,13 @@ class _Searcher:
         asked = variant.features.take(slice(voters))
         words = min(max(_LOOKUPS // len(asked), _WORDS[0]), _WORDS[1])
         signed = postings.SignedQuery.of(asked, self._vocabulary, words)
-        found = list(self._pool.map(lambda s: postings.agreements(s, signed, _VOTE_LIMIT), self._segments))
+        found = [postings.agreements(segment, signed, _VOTE_LIMIT) for segment in self._segments]
         weights, tallies = postings.vote(signed, found, self._segments)
         listed = _short_list(self._segments, tallies)
         return [
             candidate
-            for part in self._pool.map(
-                lambda item: self._estimated(number, variant, signed, found[item[0]], weights, *item), listed.items()
-            )
-            for candidate in part
+            for which, chosen in listed.items()
+            for candidate in self._estimated(number, variant, signed, found[which], weights, which, chosen)
         ]
 
     def _estimated(

@@ -28,6 +28,9 @@ LIMIT = 20
 CELL = 8.0
 """Side, in pixels at the size an image was extracted at, of the cells in which only one agreement counts."""
 
+_WIDTHS = (2.0, 1.5, 1.0, 1.0, 1.0)
+"""Search radii of the rounds of refinement, times the final one: affine twice, then perspective too."""
+
 _TRIED = 200
 """About how many pairs of an image propose a map."""
 
@@ -202,7 +205,7 @@ def refine(
     agreed = np.empty(n, dtype=np.bool_)
     cell = CELL * pixel
     image_cells = cells(image.frame[:, :2], cell)
-    for step, width in enumerate((2.0, 1.5, 1.0, 1.0)):
+    for step, width in enumerate(_WIDTHS):
         if not plausible(full, corners):
             return None
         laid = corners @ full[:2, :2].T
@@ -217,13 +220,13 @@ def refine(
         query_cells = cells(query[:, :2], cell / scale)
         if kernels.distinct_agreements(query_cells, image_cells, partner, distance, LIMIT, order, agreed) < 3:
             return None
-        if step == 3:
+        if step == len(_WIDTHS) - 1:
             break
         pairs_query, pairs_image = query[agreed], image.frame[partner[agreed]]
         everything = np.ones(len(pairs_query), dtype=np.bool_)
         affine = kernels.fit_affine(pairs_query, pairs_image, everything, np.ascontiguousarray(full[:2]), 5.0)
         full = np.vstack([affine, [0.0, 0.0, 1.0]])
-        if step == 2 and len(pairs_query) >= 12:
+        if step >= 2 and len(pairs_query) >= 12:
             curved = kernels.fit_homography(pairs_query, pairs_image, everything, full, 20.0)
             if plausible(curved, corners):
                 full = curved
