@@ -133,7 +133,7 @@ def _power(value: float) -> str:
 
 
 def _box(region: Region) -> str:
-    return f"{region.width:.0f} × {region.height:.0f} px at {region.x:.0f}, {region.y:.0f}"
+    return f"{region.width:.0f} × {region.height:.0f} px at {round(region.x)}, {round(region.y)}"
 
 
 def _turn(rotation: float) -> str:

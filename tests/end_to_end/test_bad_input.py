@@ -139,14 +139,17 @@ def test_a_folder_without_rights(
     locked = folder / "locked"
     locked.mkdir(parents=True)
     shutil.copy(collection.page("a/camera.jpg"), folder / "open.jpg")
+    shutil.copy(collection.page("a/camera.jpg"), folder / "closed\n.jpg")
+    (folder / "closed\n.jpg").chmod(0)
     locked.chmod(0)
     try:
         done = without_rights("add", index, folder, "--workers", "1", "--format", "json")
     finally:
         locked.chmod(0o700)
     assert done.returncode == 1, done.stderr
-    (line,) = [line for line in done.stderr.splitlines() if str(locked) in line]
-    assert "ermission" in line or "right" in line
+    for name in (str(locked), r"closed\n.jpg"):
+        (line,) = [line for line in done.stderr.splitlines() if name in line]
+        assert "permission denied; make it readable" in line
     assert json.loads(done.stdout)["added"] == 1
     assert names_in(index, calque) == 1
 
