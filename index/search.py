@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -57,10 +59,10 @@ _OTHER_VOTERS = 500
 """Voting features; mirrored and negative copies are rarer, and take as long to look for."""
 
 _SHORT_LIST = 200
-"""Images whose voters are asked for the map they agree on, for each relation."""
+"""Images whose voters are asked for the map they agree on, for each relation; more where many of them are finds."""
 
 _REFINED = 60
-"""Images looked at with all features, all relations together."""
+"""Images looked at with all features, at a time; a search ends with a batch in which nothing is found."""
 
 _MARGIN = 32
 """Pixels around a region that its features may see."""
@@ -267,6 +269,18 @@ def _of_region(scan: Scan, region: Region, extractor: Sift, work_size: int) -> F
     return moved.take(region.contains(moved.points))
 
 
+class _Ballot(NamedTuple):
+    """Who voted for what: image ``images[i]`` (local number) of segment ``segments[i]``, most votes first."""
+
+    number: int
+    variant: Variant
+    signed: postings.SignedQuery
+    found: list[postings.Agreements]
+    weights: NDArray[np.float32]
+    segments: NDArray[np.int64]
+    images: NDArray[np.int64]
+
+
 class _Candidate(NamedTuple):
     votes: float
     variant: int
@@ -322,9 +336,6 @@ class _Searcher:
         if len(features) < 3 or not self._segments:
             return []
         asked = verification.variants(features, region, self._vocabulary, self._relations)
-        listed = self._pool.map(self._candidates, range(len(asked)), asked)
-        candidates = [candidate for part in listed for candidate in part]
-        candidates.sort(key=lambda c: (-c.votes, c.variant, c.image_id))
 
         def examine(candidate: _Candidate) -> list[Match]:
             segment = self._segments[candidate.segment]
@@ -332,48 +343,58 @@ class _Searcher:
             variant = asked[candidate.variant]
             return verification.verify(variant, candidate.matrix, candidate.pairs, stored, self._vocabulary, limit)
 
+        ballots = list(self._pool.map(self._ballot, range(len(asked)), asked))
         by_image: dict[int, list[Match]] = {}
-        chosen = candidates[:_REFINED]
-        for candidate, matches in zip(chosen, self._pool.map(examine, chosen), strict=True):
-            by_image.setdefault(candidate.image_id, []).extend(matches)
+        first, last = 0, _SHORT_LIST
+        while ballots:
+            listed = self._pool.map(self._candidates, ballots, repeat(first), repeat(last))
+            candidates = sorted(chain.from_iterable(listed), key=lambda c: (-c.votes, c.variant, c.image_id))
+            found: Counter[int] = Counter()
+            for start in range(0, len(candidates), _REFINED):
+                batch = candidates[start : start + _REFINED]
+                before = found.total()
+                for candidate, matches in zip(batch, self._pool.map(examine, batch), strict=True):
+                    found[candidate.variant] += bool(matches)
+                    if matches:
+                        by_image.setdefault(candidate.image_id, []).extend(matches)
+                if found.total() == before:
+                    break
+            # A short list that holds many finds has left some out: what is printed everywhere is found everywhere.
+            ballots = [ballot for ballot in ballots if 4 * found[ballot.number] >= last - first]
+            first, last = last, 2 * last
         return [(image_id, match) for image_id, all_ in by_image.items() for match in verification.distinct(all_)]
 
-    def _candidates(self, number: int, variant: Variant) -> list[_Candidate]:
-        """Return the images on which the strongest features of a variant agree on a map."""
-        voters = _VOTERS.get(variant.relation, _OTHER_VOTERS)
-        asked = variant.features.take(slice(voters))
-        words = min(max(_LOOKUPS // len(asked), _WORDS[0]), _WORDS[1])
-        signed = postings.SignedQuery.of(asked, self._vocabulary, words)
+    def _ballot(self, number: int, variant: Variant) -> _Ballot:
+        """Let the strongest features of a variant vote."""
+        voters = variant.features.take(slice(_VOTERS.get(variant.relation, _OTHER_VOTERS)))
+        words = min(max(_LOOKUPS // len(voters), _WORDS[0]), _WORDS[1])
+        signed = postings.SignedQuery.of(voters, self._vocabulary, words)
         found = [postings.agreements(segment, signed, _VOTE_LIMIT) for segment in self._segments]
         weights, tallies = postings.vote(signed, found, self._segments)
-        listed = _short_list(self._segments, tallies)
+        return _Ballot(number, variant, signed, found, weights, *_ranked(self._segments, tallies))
+
+    def _candidates(self, ballot: _Ballot, first: int, last: int) -> list[_Candidate]:
+        """Return those of the images ranked `first` to `last` on which a variant's voters agree on a map."""
+        which, local = ballot.segments[first:last], ballot.images[first:last]
         return [
             candidate
-            for which, chosen in listed.items()
-            for candidate in self._estimated(number, variant, signed, found[which], weights, which, chosen)
+            for number in np.unique(which)
+            for candidate in self._estimated(ballot, int(number), np.sort(local[which == number]))
         ]
 
-    def _estimated(
-        self,
-        number: int,
-        variant: Variant,
-        signed: postings.SignedQuery,
-        found: postings.Agreements,
-        weights: NDArray[np.float32],
-        which: int,
-        chosen: NDArray[np.int64],
-    ) -> list[_Candidate]:
+    def _estimated(self, ballot: _Ballot, which: int, chosen: NDArray[np.int64]) -> list[_Candidate]:
         """Estimate maps for the `chosen` images of the segment with number `which`."""
+        signed, found = ballot.signed, ballot.found[which]
         segment = self._segments[which]
         rows, bounds = postings.pairs_of(found, chosen)
         query = signed.frame[signed.features[found.entries[rows]]]
         image = postings.keypoints(segment, found.places[rows], found.images[rows])
-        votes = postings.pair_weights(signed, found, weights, rows)
+        votes = postings.pair_weights(signed, found, ballot.weights, rows)
         pixels = verification.working_pixels(segment, chosen, self._work_size)
-        matrices, strength, _ = estimate(query, image, votes, bounds, variant.diagonal, pixels, Tolerance())
+        matrices, strength, _ = estimate(query, image, votes, bounds, ballot.variant.diagonal, pixels, Tolerance())
         return [
             _Candidate(
-                float(strength[k]), number, int(segment.image_ids[local]), which, int(local), matrices[k],
+                float(strength[k]), ballot.number, int(segment.image_ids[local]), which, int(local), matrices[k],
                 (query[bounds[k] : bounds[k + 1]], image[bounds[k] : bounds[k + 1]], votes[bounds[k] : bounds[k + 1]]),
             )
             for k, local in enumerate(chosen)
@@ -381,12 +402,14 @@ class _Searcher:
         ]  # fmt: skip
 
 
-def _short_list(segments: Sequence[Segment], tallies: Sequence[NDArray[np.float32]]) -> dict[int, NDArray[np.int64]]:
-    """Return the images with the most votes, by segment number; equal votes go to the smaller catalogue id."""
+def _ranked(
+    segments: Sequence[Segment], tallies: Sequence[NDArray[np.float32]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return segment and local number of the images with votes, most first, then by catalogue id."""
     which = np.concatenate([np.full(len(votes), number) for number, votes in enumerate(tallies)])
     local = np.concatenate([np.arange(len(votes)) for votes in tallies])
     votes = np.concatenate(tallies)
     ids = np.concatenate([segment.image_ids for segment in segments])
     best = np.flatnonzero(votes > 0)
-    best = best[np.lexsort((ids[best], -votes[best]))][:_SHORT_LIST]
-    return {int(number): np.sort(local[best[which[best] == number]]) for number in np.unique(which[best])}
+    best = best[np.lexsort((ids[best], -votes[best]))]
+    return which[best], local[best]

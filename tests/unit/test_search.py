@@ -299,3 +299,21 @@ def test_answers_do_not_depend_on_segments_and_leave_out_what_is_removed(pages, 
 def test_an_empty_index_has_no_hits(pictures, tmp_path):
     with Index.create(tmp_path / "empty.calque") as empty:
         assert ask(empty, pictures / "coins.png").hits == ()
+
+
+def test_what_is_printed_everywhere_is_found_everywhere(tmp_path):
+    """No cap: more images show the picture than any short list is long."""
+    rng = np.random.default_rng(3)
+    coins = cv2.resize(picture("coins", 256), (256, 202))
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(230):
+        page = np.full((320, 320), rng.integers(120, 200), dtype=np.uint8)
+        x, y = rng.integers(5, 60), rng.integers(5, 110)
+        page[y : y + 202, x : x + 256] = coins
+        cv2.imwrite(str(folder / f"{number:03}.png"), page)
+    cv2.imwrite(str(tmp_path / "coins.png"), coins)
+    with Index.create(tmp_path / "many.calque") as index:
+        index.add([folder], workers=0)
+        (answer,) = search(index, [Query("coins", tmp_path / "coins.png")])
+    assert len({hit.image for hit in answer.hits}) == 230
