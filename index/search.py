@@ -203,12 +203,16 @@ def _hit_as_dict(hit: Hit) -> dict[str, Any]:
         "false_alarms": float(f"{hit.false_alarms:.3g}"),
         "inliers": match.inliers,
         "relation": match.relation,
-        "rotation": round(match.rotation, 2),
-        "scale": round(match.scale, 4),
-        "region": [round(value, 1) for value in match.region.as_list()],
-        "polygon": [[round(x, 1), round(y, 1)] for x, y in match.polygon.tolist()],
+        "rotation": _rounded(match.rotation, 2),
+        "scale": _rounded(match.scale, 4),
+        "region": [_rounded(value, 1) for value in match.region.as_list()],
+        "polygon": [[_rounded(x, 1), _rounded(y, 1)] for x, y in match.polygon.tolist()],
         "transform": match.transform.matrix.tolist(),
     }
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(value, digits) + 0.0  # no -0.0
 
 
 class Extracted(NamedTuple):

@@ -306,6 +306,7 @@ class Index:
         workers = default_workers() if workers is None else workers
         factory = encoder_factory or partial(default_encoder, self.path)
         begun, features = time.monotonic(), 0
+        before = {record.name for record in self._catalogue.segments()}
 
         def tell(done: int) -> None:
             if progress is not None:
@@ -330,7 +331,7 @@ class Index:
         features += self._commit(batch, report)
         batch = Batch()
         tell(len(jobs))
-        self._tidy(features)
+        self._tidy(features, before)
         return report
 
     def remove(self, targets: Iterable[int | str | Path]) -> RemoveReport:
@@ -405,8 +406,10 @@ class Index:
         report.failed += [(name, reason) for name, _, reason in batch.failures]
         return batch.n_features
 
-    def _tidy(self, added: int) -> None:
-        """Merge small segments, within a bound set by the features just `added`, not by the size of the index."""
+    def _tidy(self, added: int, before: set[str]) -> None:
+        """Merge the segments made since `before`, then small ones: work bounded by the features just `added`."""
+        for names in bins([load for load in self._loads() if load.name not in before]):
+            self._merge(names)
         budget = max(_FREE_MERGE, 4 * added)
         while names := next_merge(self._loads(), budget):
             budget -= sum(load.n_features for load in self._loads() if load.name in names)
