@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from index.faults import POINTS
 from index.store import Index
 from tests.crash import writer
 from tests.crash.fake_encoder import BLANK, DEADLY, SETTINGS, UNREADABLE, FakeEncoder, encoded
+
+if TYPE_CHECKING:
+    from index.reports import AddReport
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +44,7 @@ def run(*arguments: object, fault: str = "", file_limit: int | None = None) -> s
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def add(path: Path, folder: Path) -> index.store.AddReport:
+def add(path: Path, folder: Path) -> AddReport:
     with Index.open(path, writable=True) as opened:
         return opened.add([folder], workers=0, encoder_factory=FakeEncoder)
 
