@@ -12,9 +12,9 @@ import math
 import sys
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -165,18 +165,13 @@ def search(
     extractor = Sift(None, vocabulary.likeness)
     with ThreadPoolExecutor(threads) as pool:
         searcher = _Searcher(index, vocabulary, pool, tuple(relations))
-        ahead = ThreadPoolExecutor(1)  # reads the next query while this one is searched
-        try:
-            pending: list[tuple[Query, Any]] = []
-            waiting = iter(queries)
-            for query in waiting:
-                pending.append((query, ahead.submit(extract, query, extractor, index.settings.work_size)))
-                if len(pending) > 1:
-                    yield searcher.answer(*pending.pop(0), top, max_false_alarms)
-            while pending:
-                yield searcher.answer(*pending.pop(0), top, max_false_alarms)
-        finally:
-            ahead.shutdown(cancel_futures=True)
+        waiting = iter(queries)
+        # As many queries are read as there are threads, then searched one after the other with all threads each.
+        while batch := list(islice(waiting, threads)):
+            extracted = [pool.submit(extract, query, extractor, index.settings.work_size) for query in batch]
+            wait(extracted)
+            for query, features in zip(batch, extracted, strict=True):
+                yield searcher.answer(query, features, top, max_false_alarms)
 
 
 def answer_as_dict(answer: Answer) -> dict[str, Any]:
@@ -313,7 +308,7 @@ class _Searcher:
         self._images = index.info()["images"]
         self._work_size = index.settings.work_size
 
-    def answer(self, query: Query, extracted: Any, top: int | None, max_false_alarms: float) -> Answer:
+    def answer(self, query: Query, extracted: Future[Extracted], top: int | None, max_false_alarms: float) -> Answer:
         """Answer one query whose features are on their way."""
         try:
             features, region, extraction = extracted.result()
