@@ -24,7 +24,7 @@ __all__ = ["CHANCE", "LEAST", "evidence", "log_tail"]
 
 CHANCE = 0.0208
 """Chance that two unrelated features in the same place, of like size and angle, agree within `geometry.LIMIT` bits
-(measured on 4,000 pairs of unrelated pages; docs/significance.md)."""
+(measured on the unrelated images of the short lists of 125 queries; docs/significance.md)."""
 
 LEAST = 1.0
 """Agreements expected by chance at the least: few features are seldom independent, so few agreements prove little."""
