@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.postings import decoded
 from index.vocabulary import MEDIAN_STEP
 from matcher.geometry import Agreement, Signed, Tolerance, estimate, frames, refine
 from matcher.sift import inverted, mirrored
@@ -98,10 +99,7 @@ def variants(
 def gather(segment: Segment, local: int, work_size: int) -> Stored:
     """Collect all features of the image with number `local` of `segment`."""
     stored = segment.gather(local)
-    frame = np.empty((len(stored.words), 4))
-    frame[:, :2] = stored.positions * np.float64(segment.image_steps[local]) - 0.5
-    frame[:, 2] = stored.scales / 16.0
-    frame[:, 3] = stored.angles * (2 * np.pi / 256)
+    frame = decoded(stored.positions, stored.scales, stored.angles, segment.image_steps[[local]].astype(np.float64))
     signed = Signed(frame, stored.words, stored.signatures)
     return Stored(signed, float(working_pixels(segment, np.array([local]), work_size)[0]))
 

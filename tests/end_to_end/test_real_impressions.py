@@ -68,7 +68,7 @@ def test_every_impression_is_found_in_its_place_and_nothing_else(
         missed += len(set(expected) - set(found))
         for name, region in found.items():
             assert region.iou(expected[name]) >= 0.5
-    assert missed <= 2  # worn initials of blk002: 18 and 20 pairs of the dev part are the hardest
+    assert missed <= 2  # the worn initials of blk002 are the hardest of part dev
 
 
 @pytest.mark.parametrize("relation", ["mirrored", "inverted", "mirrored+inverted"])
