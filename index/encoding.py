@@ -12,10 +12,12 @@ from matcher.images import read_image
 from matcher.sift import Sift
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from index.annotations import Zone
     from index.settings import Settings
     from index.vocabulary import Vocabulary
     from matcher.types import Features
@@ -96,8 +98,8 @@ class Encoder:
         self._vocabulary = vocabulary
         self._extractor = Sift(settings.max_features, vocabulary.likeness)
 
-    def encode(self, path: Path, page: int) -> EncodedImage:
-        """Return what is stored of a page; `InputError` if it cannot be read."""
+    def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
+        """Return what is stored of a page of which `zones` are known; `InputError` if it cannot be read."""
         return encode(self.features(self._extractor, path, page, self._settings.work_size), self._vocabulary)
 
     @staticmethod

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import index.store
+from index.folder import SegmentFolder
 from index.search import Query, answer_as_dict, search
 from index.store import Index
 from matcher.errors import InputError
@@ -278,7 +279,7 @@ def test_answers_do_not_depend_on_segments_and_leave_out_what_is_removed(pages, 
     with (
         Index.create(tmp_path / "parts.calque") as parts,
         patch.object(index.store, "_BATCH_IMAGES", 3),
-        patch.object(Index, "_tidy", lambda *_: None),  # small segments would be merged at once
+        patch.object(SegmentFolder, "tidy", lambda *_: None),  # small segments would be merged at once
     ):
         with contextlib.chdir(scans.parent):
             parts.add(["scans"], workers=0)
