@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from benchmarks.datasets import Dataset
+    from index.annotations import Zone
     from index.settings import Settings
 
 __all__ = ["MadeUpPages", "main"]
@@ -61,7 +62,7 @@ class MadeUpPages:
         """Return the encoder itself: all processes being this one, it is its own factory."""
         return self
 
-    def encode(self, path: Path, page: int) -> EncodedImage:
+    def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
         """Return a page that was never printed."""
         model = self._pages[int(self._random.integers(len(self._pages)))]
         drawn = self._random.integers(len(self._pool["words"]), size=len(model))

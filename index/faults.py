@@ -10,6 +10,7 @@ __all__ = ["POINTS", "reach"]
 
 POINTS = (
     "create.catalogue_written",
+    "migrate.in_transaction",
     "segment.begun",
     "segment.half",
     "segment.written",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    from index.annotations import Zone
     from index.catalogue import Catalogue
     from index.encoding import EncodedImage
     from index.settings import Settings
@@ -44,8 +45,8 @@ VOCABULARY_FILE = "vocabulary.h5"
 class ImageEncoder(Protocol):
     """What turns a page into features: `index.encoding.Encoder`, or another in tests."""
 
-    def encode(self, path: Path, page: int) -> EncodedImage:
-        """Return the features of a page; `matcher.errors.InputError` if it cannot be read."""
+    def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
+        """Return the features of a page of which `zones` are known; `InputError` if it cannot be read."""
 
 
 class EncoderFactory(Protocol):
@@ -194,7 +195,7 @@ def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], En
             raise InputError(explained(error)) from error
         if old is not None and old.digest == found:
             return Encoded(found, None)
-        return Encoded(found, encoder.encode(item.path, item.page))
+        return Encoded(found, encoder.encode(item.path, item.page, item.zones))
 
     return encode
 

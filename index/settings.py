@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "Settings"]
 
-FORMAT_VERSION = 1
-"""The index format that this calque writes (docs/format.md)."""
+FORMAT_VERSION = 2
+"""The format of catalogues that this calque writes, older ones it brings up to date (docs/format.md)."""
+
+_FEATURES_FORMAT = 1
+"""The format of stored features. It stays while features stored earlier can be compared with those stored now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Settings:
     max_features : int
         Budget of features per image.
     format_version : int
-        Version of the files' format.
+        Version of the format of stored features; a newer catalogue around them leaves it as it is.
     """
 
     vocabulary: str
@@ -43,7 +46,7 @@ class Settings:
     extractor: str = "rootsift-1(contrast=0.04)"
     work_size: int = 1600
     max_features: int = 6400
-    format_version: int = FORMAT_VERSION
+    format_version: int = _FEATURES_FORMAT
 
     def __post_init__(self) -> None:
         for name in ("work_size", "max_features", "format_version"):

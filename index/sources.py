@@ -6,7 +6,7 @@ import codecs
 import os
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
@@ -15,7 +15,9 @@ from matcher.errors import CalqueError
 from matcher.images import IMAGE_SUFFIXES, PAGED_SUFFIXES, page_count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from index.annotations import Zone
 
 __all__ = ["SourceFailure", "SourceItem", "expand", "explained"]
 
@@ -40,6 +42,10 @@ class SourceItem:
         Bytes of the file.
     mtime_ns : int
         When the file was last changed, nanoseconds since 1970.
+    metadata : mapping of str to str
+        What the source says of the page.
+    zones : tuple of Zone
+        What the source knows of the page's parts.
     """
 
     name: str
@@ -47,6 +53,8 @@ class SourceItem:
     page: int
     size: int
     mtime_ns: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    zones: tuple[Zone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-import uuid
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index._hdf5 import REMEDY, DamagedSegment
-from index.catalogue import Catalogue, Failure, ImageRecord, SegmentRecord
+from index.catalogue import Catalogue, Failure, ImageRecord
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
+from index.folder import SegmentFolder
 from index.intake import VOCABULARY_FILE, Batch, EncoderFactory, default_encoder, encode_all, plan, stored_vocabulary
 from index.locks import WriterLock
-from index.merging import Load, bins, next_merge
 from index.reports import AddReport, Problem, RemoveReport
-from index.segment import Segment, StoredFeatures, merge_segments, write_segment
+from index.segment import Segment, StoredFeatures, write_segment
 from index.settings import Settings
 from index.snapshot import faults, map_segments
 from index.vocabulary import Vocabulary, bundled_vocabulary
@@ -37,6 +36,8 @@ from matcher.errors import CalqueError, InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
+
+    from index.annotations import Annotations, Judgement, Zone
 
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
@@ -50,9 +51,6 @@ _BATCH_FEATURES = 4 << 20
 _BATCH_SECONDS = 60.0
 """Work that a power cut may cost."""
 
-_FREE_MERGE = 2 << 20
-"""Features that an `add` may merge however little it adds; beyond that it merges a few times what it adds."""
-
 
 class Index:
     """An index of images in a folder. Make one with `create` or `open`; close it, or use it in a ``with`` block."""
@@ -61,6 +59,7 @@ class Index:
         self.path = path
         self.settings: Settings = catalogue.settings
         self._catalogue = catalogue
+        self._files = SegmentFolder(path / _SEGMENTS, catalogue)
         self._lock = lock
         self._damaged_allowed = damaged
         self._segments: list[Segment] | None = None
@@ -159,7 +158,9 @@ class Index:
             if settings is not None:
                 index.settings.require(settings, path)
             if writable:
-                index._sweep()
+                index._files.sweep()
+                for file in path.glob(f".{_CATALOGUE}{TEMPORARY_SUFFIX}*"):
+                    file.unlink()  # a creation that was killed left it
             else:
                 index._segments = index._mapped()
         except BaseException:
@@ -217,6 +218,18 @@ class Index:
         """Return the sources that could not be added when they were last tried."""
         return self._catalogue.failures()
 
+    def metadata(self, image_id: int) -> dict[str, str]:
+        """Return what is known of an image, by key."""
+        return self._catalogue.annotations.metadata(image_id)
+
+    def regions(self, image_id: int) -> list[Zone]:
+        """Return the zones known of an image: what is a picture on it, what is text."""
+        return self._catalogue.annotations.regions(image_id)
+
+    def judgements(self) -> list[Judgement]:
+        """Return what persons have said of pairs of pictures, the oldest first."""
+        return self._catalogue.annotations.judgements()
+
     def gather(self, image_id: int) -> StoredFeatures:
         """Return the features of an image, sorted by word; `KeyError` if there is no such image."""
         name = self.image(image_id).segment
@@ -234,7 +247,7 @@ class Index:
         segments = self._catalogue.segments()
         sizes = {file: file.stat().st_size for file in self.path.rglob("*") if file.is_file()}
         total = sum(sizes.values())
-        known = {self._segment_path(record.name) for record in segments}
+        known = {self._files.file(record.name) for record in segments}
         leftovers = [sizes[file] for file in sizes if file.parent.name == _SEGMENTS and file not in known]
         return {
             "path": str(self.path),
@@ -264,7 +277,7 @@ class Index:
                 Problem("error", f"{catalogue}: {text}", "restore it from a copy")
                 for text in self._catalogue.problems(deep)
             ),
-            *(Problem("error", f"{self._segment_path(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
+            *(Problem("error", f"{self._files.file(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
         ]
 
     def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
@@ -331,7 +344,8 @@ class Index:
         features += self._commit(batch, report)
         batch = Batch()
         tell(len(jobs))
-        self._tidy(features, before)
+        self._segments = None
+        self._files.tidy(features, before)
         return report
 
     def remove(self, targets: Iterable[int | str | Path]) -> RemoveReport:
@@ -359,11 +373,40 @@ class Index:
             reach("remove.committed")
         return RemoveReport(tuple(removed.values()), tuple(missing))
 
+    def set_metadata(self, values: Mapping[int, Mapping[str, str]]) -> None:
+        """Note metadata of images, by their ids, beside what is known of them; an empty value is forgotten."""
+        with self._annotating() as annotations:
+            for image_id, known in values.items():
+                annotations.set_metadata(image_id, known)
+
+    def set_regions(self, origin: str, zones: Mapping[int, Iterable[Zone]]) -> None:
+        """Let `zones` be all that `origin` says of images, by their ids."""
+        with self._annotating() as annotations:
+            for image_id, found in zones.items():
+                annotations.set_regions(image_id, origin, found)
+
+    def add_judgements(self, judgements: Iterable[Judgement]) -> list[int]:
+        """Enter judgements and return their ids."""
+        with self._annotating() as annotations:
+            return [annotations.add_judgement(judgement) for judgement in judgements]
+
+    def remove_judgements(self, ids: Iterable[int]) -> None:
+        """Forget judgements."""
+        with self._annotating() as annotations:
+            for judgement_id in ids:
+                annotations.remove_judgement(judgement_id)
+
+    @contextmanager
+    def _annotating(self) -> Iterator[Annotations]:
+        self._require_writer()
+        with self._catalogue.transaction("annotate"):
+            yield self._catalogue.annotations
+
     def compact(self) -> None:
         """Merge everything into the fewest segments, without what has been removed, and give the space back."""
         self._require_writer()
-        for names in bins(self._loads()):
-            self._merge(names)
+        self._segments = None
+        self._files.compact()
         reach("compact.before_vacuum")
         self._catalogue.vacuum()
 
@@ -375,7 +418,7 @@ class Index:
             with self._catalogue.transaction("repair"):
                 lost += self._catalogue.forget_images_of(name)
         self._segments = None
-        self._sweep()
+        self._files.sweep()
         return lost
 
     def _commit(self, batch: Batch, report: AddReport) -> int:
@@ -384,8 +427,8 @@ class Index:
             return 0
         first = self._catalogue.next_id
         stored = [(number, image) for number, (_, _, image) in enumerate(batch.images, first) if len(image.words)]
-        with self._sweeping_on_error():
-            segment = self._new_segment(lambda path: write_segment(path, stored, self.settings)) if stored else None
+        with self._files.sweeping_on_error():
+            segment = self._files.write(lambda path: write_segment(path, stored, self.settings)) if stored else None
             reach("add.before_commit")
             with self._catalogue.transaction("add"):
                 if segment is not None:
@@ -393,6 +436,8 @@ class Index:
                 for number in range(len(batch.images)):
                     record = batch.record(number, first + number, segment.name if segment is not None else None)
                     self._catalogue.add_image(record)
+                    item = batch.images[number][0].item
+                    self._catalogue.annotations.note(record.id, item.metadata, item.zones)
                 for image_id, mtime_ns in batch.touched:
                     self._catalogue.touch_image(image_id, mtime_ns)
                 for name, page, reason in batch.failures:
@@ -406,77 +451,14 @@ class Index:
         report.failed += [(name, reason) for name, _, reason in batch.failures]
         return batch.n_features
 
-    def _tidy(self, added: int, before: set[str]) -> None:
-        """Merge the segments made since `before`, then small ones: work bounded by the features just `added`."""
-        for names in bins([load for load in self._loads() if load.name not in before]):
-            self._merge(names)
-        budget = max(_FREE_MERGE, 4 * added)
-        while names := next_merge(self._loads(), budget):
-            budget -= sum(load.n_features for load in self._loads() if load.name in names)
-            self._merge(names)
-
-    def _loads(self) -> list[Load]:
-        """Return what each segment still holds."""
-        dead = self._catalogue.dead()
-        loads = []
-        for record in self._catalogue.segments():
-            gone = len(dead.get(record.name, ()))
-            loads.append(Load(record.name, record.n_images - gone, record.n_features, gone > 0))
-        return loads
-
-    def _merge(self, names: Sequence[str]) -> None:
-        """Put one segment with the living images of several into their place."""
-        dead = self._catalogue.dead()
-        old = [Segment.open(self._segment_path(name), dead.get(name, ())) for name in names]
-        living = any(segment.alive.any() for segment in old)
-        with self._sweeping_on_error():
-            new = self._new_segment(lambda path: merge_segments(path, old)) if living else None
-            reach("merge.before_commit")
-            with self._catalogue.transaction("merge"):
-                self._catalogue.replace_segments(names, new)
-        self._segments = None
-        reach("merge.committed")
-        self._sweep()
-
-    def _new_segment(self, write: Callable[[Path], None]) -> SegmentRecord:
-        """Have a segment written under a new name; nobody sees it before it is in the catalogue."""
-        name = uuid.uuid4().hex
-        write(self._segment_path(name))
-        segment = Segment.open(self._segment_path(name))
-        return SegmentRecord(name, len(segment), segment.n_features, segment.n_bytes)
-
-    @contextmanager
-    def _sweeping_on_error(self) -> Iterator[None]:
-        # Whether a transaction has come through is for the catalogue to say, not for where an interrupt struck.
-        try:
-            yield
-        except BaseException:
-            with suppress(CalqueError, OSError):
-                self._sweep()
-            raise
-
-    def _sweep(self) -> None:
-        """Delete the files that the catalogue does not know: what was merged away, what a killed writer left."""
-        known = {f"{record.name}.h5" for record in self._catalogue.segments()}
-        for file in (self.path / _SEGMENTS).iterdir():
-            if file.name not in known and file.name.endswith((".h5", TEMPORARY_SUFFIX)):
-                with suppress(PermissionError):  # on Windows, a file that a reader has mapped: next time
-                    file.unlink()
-                reach("sweep.one_deleted")
-        for file in self.path.glob(f".{_CATALOGUE}{TEMPORARY_SUFFIX}*"):
-            file.unlink()
-
     def _mapped(self) -> list[Segment]:
         """Map the segments of one state of the catalogue."""
-        segments, damaged = map_segments(self._catalogue, self._segment_path)
+        segments, damaged = map_segments(self._catalogue, self._files.file)
         if damaged and not self._damaged_allowed:
             name, text = next(iter(damaged.items()))
-            raise DamagedSegment(self._segment_path(name), text)
+            raise DamagedSegment(self._files.file(name), text)
         self._damaged = damaged
         return segments
-
-    def _segment_path(self, name: str) -> Path:
-        return self.path / _SEGMENTS / f"{name}.h5"
 
     def _require_writer(self) -> None:
         if self._lock is None:

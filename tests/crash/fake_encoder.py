@@ -14,7 +14,10 @@ from index.settings import Settings
 from matcher.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from index.annotations import Zone
 
 SETTINGS = Settings(vocabulary="made up", vocabulary_hash="0" * 64)
 
@@ -44,7 +47,7 @@ class FakeEncoder:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def encode(self, path: Path, page: int) -> EncodedImage:
+    def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
         content = path.read_bytes()
         if content == UNREADABLE:
             raise InputError(f"{path}: cannot be read; get a fresh copy")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import index.store
+from index.folder import SegmentFolder
 from index.segment import Segment
 from index.store import Index
 from index.workers import Failed, WorkerPool
@@ -34,7 +35,9 @@ def scans(tmp_path: Path) -> Path:
 def path(tmp_path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index of six images in three segments."""
     monkeypatch.setattr(index.store, "_BATCH_IMAGES", 2)
-    monkeypatch.setattr(Index, "_tidy", lambda *_: None)  # an addition leaves one segment, however it was interrupted
+    monkeypatch.setattr(
+        SegmentFolder, "tidy", lambda *_: None
+    )  # an addition leaves one segment, however it was interrupted
     with Index.create(tmp_path / "i.calque", SETTINGS) as opened:
         assert opened.add([scans], workers=0, encoder_factory=FakeEncoder).added == 6
         assert len(opened.segments) == 3

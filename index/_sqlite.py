@@ -1,0 +1,127 @@
+"""A SQLite database whose readers see one state for as long as they like, and whose errors name the file.
+
+WAL mode, synced at every commit. Readers hold one read transaction, without ever blocking the writer or being blocked.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from index.durable import naming_full_disk
+from index.faults import reach
+from matcher.errors import CorruptIndex
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Database", "from_sql", "to_sql"]
+
+
+def to_sql(name: str) -> str | bytes:
+    """Return a path as text, or as its raw bytes where they are no valid text."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name)
+    return name
+
+
+def from_sql(name: str | bytes) -> str:
+    """Return the path that `to_sql` wrote."""
+    return name if isinstance(name, str) else os.fsdecode(name)
+
+
+class Database:
+    """An open database. Changes happen inside ``with database.transaction():`` only."""
+
+    def __init__(self, path: Path, writable: bool = False) -> None:
+        """Open the database at `path`; `FileNotFoundError` if there is none, `CorruptIndex` if it is something else."""
+        self.path = path
+        self.writable = writable
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        with self.naming_errors():
+            self._db = _connect(path, writable)
+
+    @contextmanager
+    def naming_errors(self) -> Iterator[None]:
+        """Turn SQLite's errors into ones that name the file and the remedy."""
+        try:
+            with naming_full_disk(self.path):
+                yield
+        except sqlite3.DatabaseError as error:
+            raise CorruptIndex(
+                f"{self.path} cannot be used as a catalogue ({error}); check its permissions, or restore it from a copy"
+            ) from error
+
+    def rows(self, sql: str, *values: Any) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query finds."""
+        with self.naming_errors():
+            yield from self._db.execute(sql, values)
+
+    def change(self, sql: str, *values: Any) -> int:
+        """Execute a statement inside a transaction; return the row id of what was last inserted."""
+        return self._db.execute(sql, values).lastrowid or 0
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def refresh(self) -> None:
+        """Let a reader see the present state from now on."""
+        if self._db.in_transaction:
+            self._db.rollback()
+        self._db.execute("BEGIN")
+        self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # the snapshot is taken by the first read
+
+    @contextmanager
+    def transaction(self, fault: str = "") -> Iterator[None]:
+        """Make all changes of the block durable at its end, or none of them."""
+        with self.naming_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                reach(f"{fault}.in_transaction")
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def vacuum(self) -> None:
+        """Give the space of deleted rows back to the disk."""
+        with self.naming_errors():
+            self._db.execute("VACUUM")
+
+    def problems(self, deep: bool) -> list[str]:
+        """Return what SQLite itself finds wrong, nothing if all is well."""
+        found = [text for (text,) in self.rows("PRAGMA integrity_check" if deep else "PRAGMA quick_check")]
+        loose = self.rows("PRAGMA foreign_key_check")
+        return [text for text in found if text != "ok"] + [
+            f"row {row} of {table} names unknown {parent}" for table, row, parent, _ in loose
+        ]
+
+
+def _connect(path: Path, writable: bool) -> sqlite3.Connection:
+    """Return a connection; `immutable` where a folder cannot be written and SQLite thus cannot coordinate readers."""
+    address = path.resolve().as_uri()
+    if writable:
+        db = sqlite3.connect(f"{address}?mode=rw", uri=True, isolation_level=None, timeout=60)
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA synchronous = FULL")
+        return db
+    if os.access(path.parent, os.W_OK):
+        return sqlite3.connect(
+            f"{address}?mode=ro", uri=True, isolation_level=None, timeout=60, check_same_thread=False
+        )
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise CorruptIndex(
+            f"{path.parent} is read-only, but was copied or interrupted in the middle of a change; "
+            "run calque check on it once where it can be written"
+        )
+    return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
