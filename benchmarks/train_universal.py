@@ -122,7 +122,7 @@ def main() -> None:
     extractor = Sift(Settings("", "").max_features, likeness)
     descriptors = np.concatenate(list(_descriptors(data_folder(), extractor)))
     print(f"{time.monotonic() - start:.0f} s: {len(descriptors)} descriptors", flush=True)
-    vocabulary = learn(descriptors, options.words, options.output.stem, likeness)
+    vocabulary = learn(descriptors, options.words, options.output.stem, extractor.signature, likeness)
     vocabulary.save(options.output)
     size = options.output.stat().st_size
     print(f"{time.monotonic() - start:.0f} s: {options.output}, {size} bytes, hash {vocabulary.hash}")

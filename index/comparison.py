@@ -14,7 +14,7 @@ from index.vocabulary import bundled_vocabulary
 from matcher.geometry import Signed, Tolerance, estimate, frames
 from matcher.images import read_image
 from matcher.pairing import nearest_pairs
-from matcher.sift import Sift
+from matcher.registry import extractor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,10 +65,11 @@ def compare(
     """
     vocabulary = bundled_vocabulary()
     work_size = Settings("", "").work_size
-    asked = extract(Query(str(a), a, region, page_a), Sift(None, vocabulary.likeness), work_size)
+    extractor = extractor_of(vocabulary.features, None, vocabulary.likeness)
+    asked = extract(Query(str(a), a, region, page_a), extractor, work_size, relations)
     scan = read_image(b, page_b, long_side=work_size)
-    features = Sift(_FEATURES, vocabulary.likeness).extract(scan)
-    if min(len(asked.features), len(features)) < 3:
+    features = extractor_of(vocabulary.features, _FEATURES, vocabulary.likeness).extract(scan)
+    if len(features) < 3:
         return []
     frame = frames(features.points, features.sizes, features.angles)
     words = vocabulary.assign(features.descriptors)[:, 0]
@@ -77,7 +78,7 @@ def compare(
     stored = Stored(Signed(frame, words.astype(np.uint16), signatures), pixel)
     limit = math.log10(max_false_alarms / len(relations))
     found: list[Match] = []
-    for variant in variants(asked.features, asked.region, vocabulary, relations):
+    for variant in variants(asked.features, asked.region, vocabulary):
         rows, columns, weights = nearest_pairs(variant.features.descriptors, features.descriptors)
         pairs = (variant.frame[rows], frame[columns], weights)
         bounds, pixels = np.array([0, len(rows)]), np.array([stored.pixel])

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from matcher.images import read_image
-from matcher.sift import Sift
+from matcher.registry import extractor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from index.settings import Settings
     from index.vocabulary import Vocabulary
+    from matcher.registry import Extractor
     from matcher.types import Features
 
 __all__ = ["EncodedImage", "Encoder", "encode"]
@@ -96,13 +97,13 @@ class Encoder:
         cv2.setNumThreads(1)  # one process per core does better than threads within
         self._settings = settings
         self._vocabulary = vocabulary
-        self._extractor = Sift(settings.max_features, vocabulary.likeness)
+        self._extractor = extractor_of(vocabulary.features, settings.max_features, vocabulary.likeness)
 
     def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
         """Return what is stored of a page of which `zones` are known; `InputError` if it cannot be read."""
         return encode(self.features(self._extractor, path, page, self._settings.work_size), self._vocabulary)
 
     @staticmethod
-    def features(extractor: Sift, path: Path, page: int, work_size: int) -> Features:
+    def features(extractor: Extractor, path: Path, page: int, work_size: int) -> Features:
         """Return the features of a page at the size at which it is indexed."""
         return extractor.extract(read_image(path, page, long_side=work_size))

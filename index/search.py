@@ -26,7 +26,7 @@ from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
 from matcher.geometry import Tolerance, estimate
 from matcher.images import Scan, read_image
-from matcher.sift import Sift
+from matcher.registry import extractor_of
 from matcher.types import Features, Region
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from index.segment import Segment
     from index.store import Index
     from index.vocabulary import Vocabulary
+    from matcher.registry import Extractor
     from matcher.types import Match, Relation
 
 __all__ = ["Answer", "Extracted", "Hit", "Query", "answer_as_dict", "extract", "search"]
@@ -162,13 +163,13 @@ def search(
         raise InputError(f"max_false_alarms must be above 0, got {max_false_alarms}")
     threads = threads or default_workers()
     vocabulary = index.vocabulary
-    extractor = Sift(None, vocabulary.likeness)
+    extractor = extractor_of(vocabulary.features, None, vocabulary.likeness)
     with ThreadPoolExecutor(threads) as pool:
-        searcher = _Searcher(index, vocabulary, pool, tuple(relations))
+        searcher = _Searcher(index, vocabulary, pool, len(relations))
         waiting = iter(queries)
         # As many queries are read as there are threads, then searched one after the other with all threads each.
         while batch := list(islice(waiting, threads)):
-            extracted = [pool.submit(extract, query, extractor, index.settings.work_size) for query in batch]
+            extracted = [pool.submit(extract, query, extractor, index.settings.work_size, relations) for query in batch]
             wait(extracted)
             for query, features in zip(batch, extracted, strict=True):
                 yield searcher.answer(query, features, top, max_false_alarms)
@@ -211,21 +212,20 @@ def _rounded(value: float, digits: int) -> float:
 
 
 class Extracted(NamedTuple):
-    """A query's features, strongest first, its region and the seconds that this took."""
+    """A query's features, strongest first, as each relation has it, its region and the seconds that this took."""
 
-    features: Features
+    features: dict[Relation, Features]
     region: Region
     seconds: float
 
 
-def extract(query: Query, extractor: Sift, work_size: int) -> Extracted:
-    """Read a query and extract its features, strongest first."""
+def extract(query: Query, extractor: Extractor, work_size: int, relations: Sequence[Relation]) -> Extracted:
+    """Read a query and extract its features as each of `relations` would have it."""
     start = time.perf_counter()
     cv2.setNumThreads(1)
     if query.region is None:
         scan = read_image(query.image, query.page, long_side=work_size)
         region = Region(0, 0, scan.width, scan.height)
-        features = extractor.extract(scan)
     else:
         scan = read_image(query.image, query.page)
         inside = query.region.clipped(scan.width, scan.height)
@@ -235,17 +235,40 @@ def extract(query: Query, extractor: Sift, work_size: int) -> Extracted:
                 f"{scan.width} x {scan.height} pixels; give X,Y,WIDTH,HEIGHT within it"
             )
         region = inside
-        features = _of_region(scan, region, extractor, work_size)
-    strength = features.responses * features.sizes
-    features = features.take(np.argsort(-strength, kind="stable")[:_QUERY_FEATURES])
+    framed = query.region is not None
+    plain = _strongest(scan, region, framed, extractor, work_size)
+    features: dict[Relation, Features] = {}
+    for relation in (relation for relation in RELATIONS if relation in relations):
+        turned = plain if relation == "same" else extractor.turned(plain, relation)
+        if turned is None:
+            turned = _strongest(*_shown(scan, region, relation), framed, extractor, work_size)
+        features[relation] = turned
     return Extracted(features, region, time.perf_counter() - start)
+
+
+def _shown(scan: Scan, region: Region, relation: Relation) -> tuple[Scan, Region]:
+    """Return an image and a region on it as a mirrored or negative copy shows them."""
+    pixels = scan.pixels
+    if "mirrored" in relation:
+        pixels = pixels[:, ::-1]
+        region = replace(region, x=scan.width - 1 - region.x - region.width)
+    if "inverted" in relation:
+        pixels = 255 - pixels
+    return replace(scan, pixels=np.ascontiguousarray(pixels)), region
+
+
+def _strongest(scan: Scan, region: Region, framed: bool, extractor: Extractor, work_size: int) -> Features:
+    """Return the features of a query, strongest first."""
+    features = _of_region(scan, region, extractor, work_size) if framed else extractor.extract(scan)
+    strength = features.responses * features.sizes
+    return features.take(np.argsort(-strength, kind="stable")[:_QUERY_FEATURES])
 
 
 def _plain(region: Region) -> str:
     return ",".join(f"{value:g}" for value in region.as_list())
 
 
-def _of_region(scan: Scan, region: Region, extractor: Sift, work_size: int) -> Features:
+def _of_region(scan: Scan, region: Region, extractor: Extractor, work_size: int) -> Features:
     """Extract the features inside `region` at the size at which its image would be indexed, small regions larger."""
     longest = max(region.width, region.height)
     indexed = min(1.0, work_size / max(scan.width, scan.height))
@@ -261,7 +284,7 @@ def _of_region(scan: Scan, region: Region, extractor: Sift, work_size: int) -> F
     height, width = pixels.shape
     cut = Scan(pixels, right - left, bottom - top, (right - left) / width, (bottom - top) / height)
     # What a user has framed is the picture: nothing in it counts as type.
-    features = replace(extractor, likeness=None).extract(cut)
+    features = extractor.unweighted().extract(cut)
     moved = replace(
         features, points=features.points + np.array([left, top], dtype=np.float32), width=scan.width, height=scan.height
     )
@@ -298,7 +321,7 @@ class _Searcher:
         index: Index,
         vocabulary: Vocabulary,
         pool: ThreadPoolExecutor,
-        relations: tuple[Relation, ...],
+        relations: int,
     ) -> None:
         self._index = index
         self._vocabulary = vocabulary
@@ -315,7 +338,7 @@ class _Searcher:
         except CalqueError as error:
             return Answer(query.id, query.image, query.region, 0.0, (), error=str(error), page=query.page)
         start = time.perf_counter()
-        tests = max(1, self._images * len(self._relations))
+        tests = max(1, self._images * self._relations)
         # A place is left for the next on its image at the same point, whatever is asked for: fewer false alarms
         # allowed then give the surer ones of the same hits.
         found = self._find(features, region, math.log10(max(max_false_alarms, 1.0) / tests))
@@ -330,11 +353,11 @@ class _Searcher:
         seconds = extraction + time.perf_counter() - start
         return Answer(query.id, query.image, query.region, seconds, tuple(hits), page=query.page, extraction=extraction)
 
-    def _find(self, features: Features, region: Region, limit: float) -> list[tuple[int, Match]]:
+    def _find(self, features: dict[Relation, Features], region: Region, limit: float) -> list[tuple[int, Match]]:
         """Return the catalogue ids of images, and the matches on them with at most 10 ** `limit` false alarms each."""
-        if len(features) < 3 or not self._segments:
+        asked = verification.variants(features, region, self._vocabulary)
+        if not self._segments:
             return []
-        asked = verification.variants(features, region, self._vocabulary, self._relations)
 
         def examine(candidate: _Candidate) -> list[Match]:
             segment = self._segments[candidate.segment]

@@ -17,13 +17,15 @@ from index.settings import Settings
 from index.sources import SourceFailure, expand
 from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabulary
 from matcher.errors import CalqueError, InputError, MissingDependency
-from matcher.sift import Sift
+from matcher.registry import extractor_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from matcher.registry import Extractor
 
 __all__ = ["collect", "learn", "train"]
 
@@ -40,6 +42,7 @@ def train(
     sources: Sequence[str],
     path: Path,
     *,
+    features: str = "sift",
     words: int = 65536,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -52,6 +55,8 @@ def train(
         As for `index.sources.expand`.
     path : Path
         The file to write.
+    features : str
+        Name of the extractor, see `matcher.registry.EXTRACTORS`.
     words : int
         Visual words, 256 to 65,536.
     seed : int
@@ -62,15 +67,17 @@ def train(
     Raises
     ------
     InputError
-        If the images have too few features for so many words.
+        If the images have too few features for so many words, or there is no extractor of that name.
     MissingDependency
-        If faiss is not installed.
+        If faiss, or what the extractor needs, is not installed.
     """
     items = [item for item in expand(sources) if not isinstance(item, SourceFailure)]
     if not items:
         raise InputError(f"no images in {', '.join(map(str, sources))}; name a folder of scans")
     budget = max(200, words * _PER_WORD // len(items))
-    extractor = Sift(Settings("", "").max_features, bundled_vocabulary().likeness)
+    # What type looks like is known of SIFT's descriptors only.
+    likeness = bundled_vocabulary().likeness if features == "sift" else np.zeros(0, np.float32)
+    extractor = extractor_named(features, Settings("", "").max_features, likeness)
     parts = []
     for done, item in enumerate(items, start=1):
         try:
@@ -81,13 +88,13 @@ def train(
             if progress is not None:
                 progress(done, len(items))
     descriptors = np.concatenate(parts) if parts else np.zeros((0, 128), np.float32)
-    vocabulary = learn(descriptors, words, path.stem, bundled_vocabulary().likeness, seed)
+    vocabulary = learn(descriptors, words, path.stem, extractor.signature, likeness, seed)
     vocabulary.save(path)
     return vocabulary
 
 
-def collect(path: Path, page: int, extractor: Sift, budget: int, seed: int) -> NDArray[np.float32]:
-    """Return up to `budget` descriptors of a page, shape (n, 128), drawn at random from those an index would keep."""
+def collect(path: Path, page: int, extractor: Extractor, budget: int, seed: int) -> NDArray[np.float32]:
+    """Return up to `budget` descriptors of a page, shape (n, d), drawn at random from those an index would keep."""
     features = Encoder.features(extractor, path, page, Settings("", "").work_size)
     if len(features) <= budget:
         return features.descriptors
@@ -95,9 +102,16 @@ def collect(path: Path, page: int, extractor: Sift, budget: int, seed: int) -> N
 
 
 def learn(
-    descriptors: NDArray[np.float32], words: int, name: str, likeness: NDArray[np.float32], seed: int = 0
+    descriptors: NDArray[np.float32],
+    words: int,
+    name: str,
+    features: str,
+    likeness: NDArray[np.float32],
+    seed: int = 0,
 ) -> Vocabulary:
-    """Return the vocabulary of `words` words of `descriptors`, float32 (n, 128) of unit length.
+    """Return the vocabulary of `words` words of `descriptors`, float32 (n, d) of unit length.
+
+    `features` is the signature of their extractor; `name` and `likeness` are as in `index.vocabulary.Vocabulary`.
 
     Raises
     ------
@@ -109,29 +123,29 @@ def learn(
             f"{len(descriptors)} features are too few for {words} words, which need {10 * words} or more; "
             "add images or ask for fewer words"
         )
-    blank, _ = _laid_out(_words(descriptors, words, seed), name, likeness, seed)
+    blank, _ = _laid_out(_words(descriptors, words, seed), seed)
     assigned = _assign(blank, descriptors)
-    restored = blank.words.astype(np.float32) * np.float32(WORD_STEP)
+    restored = blank.centres()
     projection = _directions(descriptors - restored[assigned], seed)
     medians = _medians(descriptors @ projection.T, assigned, restored @ projection.T)
-    return replace(blank, projection=projection, medians=medians)
+    return replace(blank, name=name, features=features, likeness=likeness, projection=projection, medians=medians)
 
 
-def _laid_out(
-    centres: NDArray[np.float32], name: str, likeness: NDArray[np.float32], seed: int
-) -> tuple[Vocabulary, NDArray[np.float32]]:
-    """Return a vocabulary of `centres` without signatures, and the centres in its order: cell by cell."""
+def _laid_out(centres: NDArray[np.float32], seed: int) -> tuple[Vocabulary, NDArray[np.float32]]:
+    """Return a nameless vocabulary of `centres` without signatures, and the centres in its order: cell by cell."""
     cells, labels = _clusters(centres, min(_CELLS, len(centres) // 16), seed)
     order = np.argsort(labels, kind="stable")
     centres = centres[order]
-    stored = np.clip(np.round(centres / WORD_STEP), 0, 255).astype(np.uint8)
+    stored: NDArray = centres.astype(np.float16)
+    if centres.min() >= 0:
+        stored = np.clip(np.round(centres / WORD_STEP), 0, 255).astype(np.uint8)
     offsets = np.searchsorted(labels[order], np.arange(len(cells) + 1)).astype(np.int64)
     no_bits = np.zeros((64, centres.shape[1]), np.float32), np.zeros((len(centres), 64), np.int8)
-    return Vocabulary(name, Sift().signature, stored, cells, offsets, *no_bits, likeness), centres
+    return Vocabulary("", "", stored, cells, offsets, *no_bits, np.zeros(0, np.float32)), centres
 
 
 def _words(descriptors: NDArray[np.float32], words: int, seed: int) -> NDArray[np.float32]:
-    """Return the centres, shape (words, 128), of a two-level and then approximate k-means."""
+    """Return the centres, shape (words, d), of a two-level and then approximate k-means."""
     cells, labels = _clusters(descriptors, min(_CELLS, words // 16), seed)
     members = np.bincount(labels, minlength=len(cells))
     share = np.maximum(1, np.floor(members / len(descriptors) * words)).astype(int)
@@ -143,7 +157,7 @@ def _words(descriptors: NDArray[np.float32], words: int, seed: int) -> NDArray[n
         [_clusters(descriptors[labels == cell], int(share[cell]), seed)[0] for cell in range(len(cells))]
     )
     for _ in range(_ROUNDS):
-        quantiser, centres = _laid_out(centres, "", np.zeros(0, np.float32), seed)
+        quantiser, centres = _laid_out(centres, seed)
         centres = _means(descriptors, _assign(quantiser, descriptors), centres)
     return centres
 

@@ -11,12 +11,11 @@ import numpy as np
 from index.postings import decoded
 from index.vocabulary import MEDIAN_STEP
 from matcher.geometry import Agreement, Signed, Tolerance, estimate, frames, refine
-from matcher.sift import inverted, mirrored
 from matcher.significance import evidence
 from matcher.types import Match, Transform
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,23 +75,18 @@ class Stored:
     pixel: float
 
 
-def variants(
-    features: Features, region: Region, vocabulary: Vocabulary, relations: Sequence[Relation]
-) -> list[Variant]:
-    """Return the query as each of `relations` would have it."""
+def variants(seen: Mapping[Relation, Features], region: Region, vocabulary: Vocabulary) -> list[Variant]:
+    """Return the query's variants from the features that each relation gives it, in the variant's own pixels."""
     made = []
-    for relation in RELATIONS:
-        if relation not in relations:
+    for relation, features in seen.items():
+        if len(features) < 3:
             continue
-        turned, corners, flip = features, region.corners(), np.eye(3)
+        corners, flip = region.corners(), np.eye(3)
         if "mirrored" in relation:
-            turned = mirrored(turned)
             flip[0, 0], flip[0, 2] = -1.0, features.width - 1.0
             corners = corners[[1, 0, 3, 2]] * [-1.0, 1.0] + [features.width - 1.0, 0.0]
-        if "inverted" in relation:
-            turned = inverted(turned)
-        frame = frames(turned.points, turned.sizes, turned.angles)
-        made.append(Variant(relation, turned, frame, vocabulary.project(turned.descriptors), corners, flip))
+        frame = frames(features.points, features.sizes, features.angles)
+        made.append(Variant(relation, features, frame, vocabulary.project(features.descriptors), corners, flip))
     return made
 
 

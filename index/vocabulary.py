@@ -34,7 +34,7 @@ _BUNDLED = Path(__file__).parent / "data" / "rootsift-65k.h5"
 _FORMAT = 1
 _ARRAYS = ("words", "cells", "cell_offsets", "projection", "medians", "likeness")
 WORD_STEP = 1 / 512
-"""Unit of `Vocabulary.words`: RootSIFT components of words are below 0.5."""
+"""Unit of `Vocabulary.words` that are whole numbers: RootSIFT components of words are below 0.5."""
 
 MEDIAN_STEP = 1 / 256
 """Unit of `Vocabulary.medians`: medians of projections lie within ±0.5."""
@@ -50,8 +50,8 @@ class Vocabulary:
         Name for people.
     features : str
         Signature of the extractor whose descriptors it quantises.
-    words : uint8, shape (k, d)
-        Words in steps of 1/512, those of one cell side by side.
+    words : uint8 or float16, shape (k, d)
+        Words, those of one cell side by side: in steps of 1/512, or as they are where components may be negative.
     cells : float32, shape (c, d)
         Centres of the cells.
     cell_offsets : int64, shape (c + 1,)
@@ -66,7 +66,7 @@ class Vocabulary:
 
     name: str
     features: str
-    words: NDArray[np.uint8]
+    words: NDArray[np.uint8] | NDArray[np.float16]
     cells: NDArray[np.float32]
     cell_offsets: NDArray[np.int64]
     projection: NDArray[np.float32]
@@ -75,6 +75,11 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def centres(self) -> NDArray[np.float32]:
+        """Return the words as descriptors, shape (k, d)."""
+        step = WORD_STEP if self.words.dtype == np.uint8 else 1.0
+        return self.words.astype(np.float32) * np.float32(step)
 
     @property
     def hash(self) -> str:
@@ -183,7 +188,7 @@ class Vocabulary:
 @lru_cache(maxsize=2)
 def _by_component(vocabulary: Vocabulary) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the words of each cell component by component, one cell after the other, and their squared lengths."""
-    words = vocabulary.words.astype(np.float32) * np.float32(WORD_STEP)
+    words = vocabulary.centres()
     columns = np.empty(words.size, dtype=np.float32)
     size = words.shape[1]
     for first, last in pairwise(vocabulary.cell_offsets.tolist()):

@@ -5,7 +5,7 @@ OpenCV's SIFT (Lowe, IJCV 2004) with Hellinger normalisation (Arandjelović & Zi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from matcher.images import Scan
+    from matcher.types import Relation
 
 __all__ = ["Sift", "inverted", "mirrored", "root_sift"]
 
@@ -109,6 +110,15 @@ class Sift:
             width=scan.width,
             height=scan.height,
         )
+
+    def unweighted(self) -> Sift:
+        """Return this extractor for what is all picture."""
+        return replace(self, likeness=None)
+
+    def turned(self, features: Features, relation: Relation) -> Features:
+        """Return the features of the mirrored or negative image."""
+        turned = mirrored(features) if "mirrored" in relation else features
+        return inverted(turned) if "inverted" in relation else turned
 
 
 def mirrored(features: Features) -> Features:

@@ -181,7 +181,7 @@ def test_the_bundled_vocabulary_is_small_enough_to_ship():
 def test_words_are_learnt_where_descriptors_lie():
     pytest.importorskip("faiss", reason="learning words needs faiss: pip install 'calque[train]'")
     some = descriptors(4000)
-    vocabulary = learn(some, 256, "learnt", np.zeros(131, np.float32))
+    vocabulary = learn(some, 256, "learnt", Sift().signature, np.zeros(131, np.float32))
     assert len(vocabulary) == 256
     words = vocabulary.assign(some)[:, 0]
     off = np.linalg.norm(some - vocabulary.words[words] * WORD_STEP, axis=1)
@@ -189,6 +189,6 @@ def test_words_are_learnt_where_descriptors_lie():
     bits = (vocabulary.signatures(vocabulary.project(some), words)[:, None] >> np.arange(64, dtype=np.uint64)) & 1
     assert (np.abs(bits.mean(axis=0) - 0.5) < 0.1).all()
     # The same again: nothing but the seed decides.
-    assert learn(some, 256, "learnt", np.zeros(131, np.float32)).hash == vocabulary.hash
+    assert learn(some, 256, "learnt", Sift().signature, np.zeros(131, np.float32)).hash == vocabulary.hash
     with pytest.raises(InputError, match="4000 features are too few for 500 words"):
-        learn(some, 500, "learnt", np.zeros(131, np.float32))
+        learn(some, 500, "learnt", Sift().signature, np.zeros(131, np.float32))

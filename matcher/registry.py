@@ -1,0 +1,146 @@
+"""Which implementations there are, by name, each imported when it is asked for.
+
+An extractor is known by its signature, ``NAME-VERSION(PARAMETERS)``, which an index and a vocabulary record: features
+of equal signatures may be compared.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+from matcher.errors import InputError, MissingDependency, SettingsMismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from matcher.images import Scan
+    from matcher.types import Features, Relation
+
+__all__ = ["EXTRACTORS", "Backend", "Extractor", "extractor_named", "extractor_of", "nearest_name"]
+
+
+class Extractor(Protocol):
+    """What finds and describes the local features of an image."""
+
+    @property
+    def signature(self) -> str:
+        """Name, version and parameters: features of equal signatures may be compared."""
+
+    def extract(self, scan: Scan, mask: NDArray | None = None) -> Features:
+        """Return the features of a grey `scan`, in pixels of the original image; bool `mask`: where they may lie."""
+
+    def unweighted(self) -> Extractor:
+        """Return this extractor for what is all picture: nothing counts as type."""
+
+    def turned(self, features: Features, relation: Relation) -> Features | None:
+        """Return the features of the mirrored or negative image, in its own pixels, from those of the image itself.
+
+        None where they cannot be had without extracting from the changed pixels.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """An implementation that is imported when it is needed.
+
+    Attributes
+    ----------
+    target : str
+        ``module:name`` of what is called to make one.
+    extra : str
+        The extra of the package ``calque`` that it needs; empty if none.
+    options : mapping
+        Keyword arguments that `load`'s result is called with.
+    """
+
+    target: str
+    extra: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def make(self, **options: Any) -> Any:
+        """Import the implementation and make one.
+
+        Raises
+        ------
+        MissingDependency
+            If a package that it needs is not installed.
+        """
+        module, name = self.target.split(":")
+        try:
+            made = getattr(import_module(module), name)
+        except ImportError as error:
+            if not self.extra:
+                raise
+            raise MissingDependency(
+                f"{error.name or module} is not installed; install it with: pip install 'calque[{self.extra}]'"
+            ) from error
+        return made(**dict(self.options), **options)
+
+
+EXTRACTORS: Mapping[str, Backend] = {
+    "sift": Backend("matcher.sift:Sift"),
+}
+"""Local features by the name that ``--features`` takes."""
+
+_SIGNED = {"rootsift": "sift"}
+"""Names in signatures that are not the name here."""
+
+
+def nearest_name(name: str, known: Mapping[str, Any], kind: str) -> InputError:
+    """Return the error that there is no `kind` called `name` among those known, with the nearest one."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
+    return InputError(f"no {kind} is called {name!r}; {hint}")
+
+
+def extractor_named(name: str, max_features: int | None = None, likeness: NDArray | None = None) -> Extractor:
+    """Return an extractor by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EXTRACTORS`.
+    max_features : int, optional
+        Features kept per image; all by default.
+    likeness : float32, shape (d + 3,), optional
+        Weights of `matcher.selection.picture_likeness`; without, or empty, type is taken for as good as pictures.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    MissingDependency
+        If it needs a package or weights that are not there.
+    """
+    if name not in EXTRACTORS:
+        raise nearest_name(name, EXTRACTORS, "extractor of features")
+    weights = None if likeness is None or likeness.size == 0 else likeness
+    made: Extractor = EXTRACTORS[name].make(max_features=max_features, likeness=weights)
+    return made
+
+
+def extractor_of(signature: str, max_features: int | None = None, likeness: NDArray | None = None) -> Extractor:
+    """Return the extractor that an index or a vocabulary was made with, by its signature; see `extractor_named`.
+
+    Raises
+    ------
+    SettingsMismatch
+        If this calque has another version of it.
+    """
+    parts = re.fullmatch(r"(.+)-\d+\(.*\)", signature)
+    name = _SIGNED.get(parts[1], parts[1]) if parts else signature
+    if name not in EXTRACTORS:
+        raise SettingsMismatch(f"features {signature} are unknown to this calque; use the calque that made them")
+    made = extractor_named(name, max_features, likeness)
+    if made.signature != signature:
+        raise SettingsMismatch(
+            f"features {signature} were asked for, but this calque makes {made.signature}; "
+            "use the calque that made them, or make vocabulary and index anew"
+        )
+    return made
