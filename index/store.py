@@ -30,6 +30,7 @@ from index.segment import Segment, StoredFeatures, write_segment
 from index.settings import Settings
 from index.snapshot import faults, map_segments
 from index.vocabulary import Vocabulary, bundled_vocabulary
+from index.where import parse, select
 from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
 
@@ -221,6 +222,17 @@ class Index:
     def metadata(self, image_id: int) -> dict[str, str]:
         """Return what is known of an image, by key."""
         return self._catalogue.annotations.metadata(image_id)
+
+    def select(self, where: str) -> frozenset[int]:
+        """Return the ids of the images for which a condition holds, such as ``date < 1920 and title ~ 'vogue'``.
+
+        Raises
+        ------
+        InputError
+            If it is no condition as `index.where` describes them, or names a key that no image has.
+        """
+        metadata = dict(self._catalogue.annotations.all_metadata())
+        return frozenset(record.id for record in select(parse(where), self.images(), metadata))
 
     def regions(self, image_id: int) -> list[Zone]:
         """Return the zones known of an image: what is a picture on it, what is text."""
