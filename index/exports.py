@@ -1,0 +1,300 @@
+"""What was found, in the forms that other programs read: findings as COCO, links between them as GraphML.
+
+A `Finding` is a place on an image of the index with what is known of it. `findings` makes them out of the answers of a
+search; whoever has places of another origin makes them directly. `index.web_annotations` and `index.page_files` write
+findings as IIIF, ALTO and PAGE, `index.crops` cuts them out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.sax.saxutils import escape, quoteattr
+
+import numpy as np
+
+from index.search import answer_as_dict
+from matcher.errors import InputError
+from matcher.types import Region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from index.catalogue import ImageRecord
+    from index.search import Answer
+    from index.store import Index
+
+__all__ = [
+    "Finding",
+    "Sheet",
+    "by_sheet",
+    "coco",
+    "findings",
+    "graphml",
+    "make_folder",
+    "readable",
+    "slug",
+    "without_controls",
+]
+
+_NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_GRAPHML_TYPES = {bool: "boolean", int: "long", float: "double"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """An image, or page of one, that findings lie on.
+
+    Attributes
+    ----------
+    name : str
+        As in the index: the path under the source that was given.
+    page : int
+        From 0.
+    width, height : int
+        In pixels.
+    metadata : mapping of str to str
+        What the index knows of it.
+    """
+
+    name: str
+    page: int
+    width: int
+    height: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, record: ImageRecord, metadata: Mapping[str, str]) -> Sheet:
+        """Return the sheet of an image of an index."""
+        return cls(record.name, record.page, record.width, record.height, metadata)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells sheets apart."""
+        return self.name, self.page
+
+    @property
+    def title(self) -> str:
+        """Name and, but for the first, page, as people read it."""
+        return f"{readable(self.name)}, page {self.page + 1}" if self.page else readable(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A place on an image where something was found.
+
+    Attributes
+    ----------
+    sheet : Sheet
+        Where.
+    polygon : float64, shape (n, 2)
+        Outline in pixels of the image; it may reach beyond its edges.
+    category : str
+        What was found: the query's id, the group's name.
+    values : mapping
+        What else is known, in plain types: relation, false_alarms, transform, ….
+    source : Sheet or None
+        The image that was looked for, where there was one.
+    source_region : Region or None
+        The part of it that was looked for.
+    """
+
+    sheet: Sheet
+    polygon: NDArray[np.float64]
+    category: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    source: Sheet | None = None
+    source_region: Region | None = None
+
+    @property
+    def outline(self) -> NDArray[np.float64]:
+        """The part of the polygon on the image, shape (n, 2): with no corners where it lies wholly outside."""
+        return _clipped(self.polygon, self.sheet.width, self.sheet.height)
+
+    @property
+    def box(self) -> Region:
+        """The box around `outline`; `ValueError` where there is none."""
+        low, high = self.outline.min(axis=0), self.outline.max(axis=0)
+        return Region(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+
+
+def findings(index: Index, answers: Iterable[Answer]) -> list[Finding]:
+    """Return the hits of `answers` that lie on their images, in their order.
+
+    A query that is itself an image of the index is linked as such; of another one only its path is known, and its
+    size is 0 × 0.
+    """
+    held = [answer for answer in answers if answer.error is None]
+    asked = {(str(Path(answer.image).resolve()), answer.page) for answer in held}
+    wanted = asked | {(hit.path, hit.page) for answer in held for hit in answer.hits}
+    sheets = {
+        (record.path, record.page): Sheet.of(record, index.metadata(record.id))
+        for record in index.images()
+        if (record.path, record.page) in wanted
+    }
+    found = []
+    for answer in held:
+        path = str(Path(answer.image).resolve())
+        source = sheets.get((path, answer.page), Sheet(str(answer.image), answer.page, 0, 0))
+        for hit, values in zip(answer.hits, answer_as_dict(answer)["hits"], strict=True):
+            for known in ("image", "page", "region", "polygon"):
+                del values[known]
+            sheet = sheets[hit.path, hit.page]
+            finding = Finding(sheet, hit.match.polygon, answer.id, values, source, answer.region)
+            found.append(finding)
+    return found
+
+
+def by_sheet(found: Iterable[Finding]) -> list[tuple[Sheet, list[Finding]]]:
+    """Return findings by the image they lie on, in the order in which they come.
+
+    What lies wholly beyond the edges of its image is left out: no other program could show it.
+    """
+    lying: dict[tuple[str, int], list[Finding]] = {}
+    for finding in found:
+        if len(finding.outline):
+            lying.setdefault(finding.sheet.key, []).append(finding)
+    return [(group[0].sheet, group) for group in lying.values()]
+
+
+def coco(found: Iterable[Finding]) -> dict[str, Any]:
+    """Return findings as a COCO data set for detection: https://cocodataset.org/#format-data.
+
+    Each category of findings is a COCO category. ``bbox`` and ``segmentation`` are clipped to the image, whose
+    ``page`` stands beside its ``file_name``; the other values of a finding are further keys of its annotation.
+    """
+    sheets = by_sheet(found)
+    named = dict.fromkeys(finding.category for _, lying in sheets for finding in lying)
+    categories = {name: number for number, name in enumerate(named, start=1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, (sheet, lying) in enumerate(sheets, start=1):
+        size = {"width": sheet.width, "height": sheet.height}
+        known = {"metadata": dict(sheet.metadata)} if sheet.metadata else {}
+        images.append({"id": number, "file_name": sheet.name, "page": sheet.page, **size, **known})
+        for finding in lying:
+            outline = finding.outline
+            annotations.append(
+                {
+                    **finding.values,
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": categories[finding.category],
+                    "bbox": [round(edge, 2) for edge in finding.box.as_list()],
+                    "segmentation": [[round(float(value), 2) for value in outline.ravel()]],
+                    "area": round(_area(outline), 2),
+                    "iscrowd": 0,
+                }
+            )
+    return {
+        "info": {"description": "Found by calque"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+    }
+
+
+def graphml(
+    nodes: Sequence[tuple[object, Mapping[str, Any]]], edges: Sequence[tuple[object, object, Mapping[str, Any]]]
+) -> Iterator[str]:
+    """Yield the lines of a GraphML file of an undirected graph: http://graphml.graphdrawing.org.
+
+    Parameters
+    ----------
+    nodes : sequence of (name, values)
+    edges : sequence of (name, name, values)
+
+    Notes
+    -----
+    Values that are None are left out. Numbers and truth values keep their type where all of one name have it;
+    anything else becomes text. Characters that XML cannot hold become replacement characters.
+    """
+    told: dict[str, list[Mapping[str, Any]]] = {"node": [n[1] for n in nodes], "edge": [e[2] for e in edges]}
+    kinds: dict[tuple[str, str], str] = {}
+    for domain, rows in told.items():
+        for name, value in ((name, value) for row in rows for name, value in row.items() if value is not None):
+            kinds[domain, name] = _wider(kinds.get((domain, name)), _GRAPHML_TYPES.get(type(value), "string"))
+    ids = {key: f"d{number}" for number, key in enumerate(kinds)}
+
+    def data(domain: str, values: Mapping[str, Any]) -> str:
+        return "".join(
+            f'<data key="{ids[domain, name]}">{escape(without_controls(_plain(value)))}</data>'
+            for name, value in values.items()
+            if value is not None
+        )
+
+    yield '<?xml version="1.0" encoding="UTF-8"?>\n<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
+    for (domain, name), kind in kinds.items():
+        yield f'<key id="{ids[domain, name]}" for="{domain}" attr.name={_quoted(name)} attr.type="{kind}"/>\n'
+    yield '<graph edgedefault="undirected">\n'
+    for node, values in nodes:
+        yield f"<node id={_quoted(node)}>{data('node', values)}</node>\n"
+    for a, b, values in edges:
+        yield f"<edge source={_quoted(a)} target={_quoted(b)}>{data('edge', values)}</edge>\n"
+    yield "</graph>\n</graphml>\n"
+
+
+def readable(name: str) -> str:
+    """Return a path as text; bytes that are no UTF-8 become replacement characters."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def slug(text: str) -> str:
+    """Return what is plain in the last part of a path, at most 40 characters, fit for a file name on any system."""
+    plain = unicodedata.normalize("NFKD", Path(text).name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:40].strip("-").lower() or "unnamed"
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder to write files into; `InputError` if that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: nothing can be written there ({error.strerror}); give another folder") from error
+
+
+def without_controls(text: str) -> str:
+    """Return `text` with replacement characters for whatever XML 1.0 cannot hold."""
+    return _NOT_IN_XML.sub("\ufffd", text)
+
+
+def _wider(known: str | None, kind: str) -> str:
+    """Return the GraphML type that holds values of both."""
+    if known in (None, kind):
+        return kind
+    return "double" if {known, kind} == {"long", "double"} else "string"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _quoted(name: object) -> str:
+    return quoteattr(without_controls(str(name)))
+
+
+def _clipped(polygon: NDArray[np.float64], width: float, height: float) -> NDArray[np.float64]:
+    """Cut a polygon, shape (n, 2), off at the edges of an image (Sutherland and Hodgman 1974)."""
+    points = np.asarray(polygon, np.float64)
+    for axis, sign, limit in ((0, 1.0, 0.0), (0, -1.0, -width), (1, 1.0, 0.0), (1, -1.0, -height)):
+        kept: list[NDArray[np.float64]] = []
+        depth = sign * points[:, axis] - limit
+        for here, there, d, e in zip(points, np.roll(points, -1, axis=0), depth, np.roll(depth, -1), strict=True):
+            if d >= 0:
+                kept.append(here)
+            if d * e < 0:
+                kept.append(here + (there - here) * d / (d - e))
+        points = np.array(kept, np.float64).reshape(-1, 2)
+    return points if _area(points) > 0 else np.empty((0, 2))
+
+
+def _area(polygon: NDArray[np.float64]) -> float:
+    x, y = polygon[:, 0], polygon[:, 1]
+    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
