@@ -10,9 +10,9 @@ import click
 from cli.output import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-__all__ = ["format_option", "index_argument", "quiet_option", "region_option"]
+__all__ = ["format_option", "format_option_of", "index_argument", "quiet_option", "region_option"]
 
 
 class _RegionType(click.ParamType):
@@ -47,12 +47,17 @@ region_option = click.option(
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--format`` to a command."""
+    return format_option_of(FORMATS)(function)
+
+
+def format_option_of(forms: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds ``--format`` with the choices `forms` to a command."""
     return click.option(
         "--format",
         "form",
-        type=click.Choice(FORMATS),
+        type=click.Choice(forms),
         default="table",
         show_default=True,
-        metavar="|".join(FORMATS),
+        metavar="|".join(forms),
         help="How results are written on stdout.",
-    )(function)
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import click
 
-from cli.options import format_option, index_argument, quiet_option, region_option
-from cli.output import one_line, write_json, write_rows
+from cli.exports import DOCUMENTS, export_options, exported, write_document
+from cli.options import format_option_of, index_argument, quiet_option, region_option
+from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     help="Folder for a report.html with every hit drawn beside its query.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
-@format_option
+@export_options
+@format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
 def search(
     index: Path,
@@ -76,7 +78,11 @@ def search(
     queries: Path | None,
     output: Path | None,
     threads: int | None,
-    form: Format,
+    crops: Path | None,
+    alto: Path | None,
+    page_xml: Path | None,
+    base_url: str,
+    form: str,
     quiet: bool,
 ) -> int:
     """Find IMAGE, or what is inside its --region, on the images of INDEX.
@@ -93,6 +99,7 @@ def search(
       calque search scans.calque p12.jpg --region 310,420,500,640 -o proof/
       calque search scans.calque photo.jpg --max-false-alarms 1e-6 --format json
       calque search scans.calque --queries photos.jsonl --format jsonl > answers.jsonl
+      calque search scans.calque photo.jpg --format iiif > manifest.json
     """
     from index.search import Query
     from index.store import Index
@@ -115,7 +122,12 @@ def search(
     }
     with Index.open(index) as opened, Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
         watched = _watched(_answers(opened, asked, options), progress, batch=batch)
-        return _write(_reported(watched, output), form, batch=batch)
+        given = exported(_reported(watched, output), opened, crops, alto, page_xml)
+        if form not in DOCUMENTS:
+            return _write(given, cast("Format", form), batch=batch)
+        answers = list(given)
+        write_document(form, opened, answers, base_url)
+        return _status(any(answer.hits for answer in answers), any(answer.error for answer in answers))
 
 
 def read_queries(path: Path) -> Iterator[Query | Answer]:
@@ -255,6 +267,10 @@ def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
             rows = [{**row, "region": [round(edge) for edge in row["region"]]} for row in rows]
         if rows or form == "csv":
             write_rows(rows, ["query", *_COLUMNS] if batch or form == "csv" else _COLUMNS, form)
+    return _status(found, failed)
+
+
+def _status(found: bool, failed: bool) -> int:
     if not found and not failed:
         click.echo("calque: nothing found", err=True)
     return 0 if found and not failed else 1
