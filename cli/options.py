@@ -12,7 +12,7 @@ from cli.output import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["format_option", "format_option_of", "index_argument", "quiet_option", "region_option"]
+__all__ = ["format_option", "format_option_of", "index_argument", "quiet_option", "region_option", "where_option"]
 
 
 class _RegionType(click.ParamType):
@@ -39,6 +39,12 @@ _REGION = _RegionType()
 index_argument = click.argument("index", type=click.Path(path_type=Path))
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr, only failures.")
+
+where_option = click.option(
+    "--where",
+    metavar="CONDITION",
+    help="Only images whose metadata fits, such as \"date<1920 and title~'vogue'\"; see `calque info --help`.",
+)
 
 region_option = click.option(
     "--region", type=_REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
