@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from matcher.tones import grey, levels, standardised, toned_like
 from matcher.types import Region, Transform
 
 if TYPE_CHECKING:
@@ -161,10 +162,10 @@ def register(
     frame = tight_frame(query, region, long_side=long_side)
     ours, ours_valid = warp(query, Transform(np.eye(3)), frame)
     theirs, theirs_valid = warp(image, match.transform, frame)
-    ours = _grey(ours)
+    ours = grey(ours)
     if "inverted" in match.relation:
         ours = 255 - ours
-    return Registered(ours, _grey(theirs), ours_valid & theirs_valid, frame)
+    return Registered(ours, grey(theirs), ours_valid & theirs_valid, frame)
 
 
 def overlay(a: NDArray[np.uint8], b: NDArray[np.uint8], valid: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
@@ -188,8 +189,8 @@ def overlay(a: NDArray[np.uint8], b: NDArray[np.uint8], valid: NDArray[np.bool_]
     mask = _checked(a, b, valid)
     if not mask.any():
         return np.full((*a.shape, 3), INVALID, np.uint8)
-    first = _levels(a, mask)
-    second = _toned_like(first, _levels(b, mask), mask)
+    first = levels(a, mask)
+    second = toned_like(first, levels(b, mask), mask)
     sheet = np.round(np.dstack([second, first, first]) * 255).astype(np.uint8)
     sheet[~mask] = INVALID
     return sheet
@@ -219,16 +220,8 @@ def difference(
     """
     mask = _checked(a, b, valid)
     sigma = max(1.0, window * max(a.shape))
-    weight = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma) + 1e-6
-
-    def standardised(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        tone = np.where(mask, picture, 0).astype(np.float32)
-        mean = cv2.GaussianBlur(tone, (0, 0), sigma) / weight
-        square = cv2.GaussianBlur(tone * tone, (0, 0), sigma) / weight
-        # The constant keeps paper grain and JPEG noise on flat ground from counting as structure.
-        return np.asarray((tone - mean) / (np.sqrt(np.maximum(square - mean * mean, 0)) + 12.0), np.float32)
-
-    apart = np.abs(standardised(a) - standardised(b)) * (255 / 3)
+    # The floor keeps paper grain and JPEG noise on flat ground from counting as structure.
+    apart = np.abs(standardised(a, mask, sigma, 12.0) - standardised(b, mask, sigma, 12.0)) * (255 / 3)
     return np.where(mask, np.clip(np.round(apart), 0, 255), 0).astype(np.uint8)
 
 
@@ -333,10 +326,6 @@ def side_by_side(
     return _lettered(sheet, labels, size)
 
 
-def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
 def _rgb(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return pixels if pixels.ndim == 3 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
 
@@ -353,39 +342,6 @@ def _checked(a: NDArray[np.uint8], b: NDArray[np.uint8], valid: NDArray[np.bool_
     if a.ndim != 2 or a.shape != b.shape or a.shape != mask.shape:
         raise ValueError(f"expected three arrays of one shape (h, w), got {a.shape}, {b.shape} and {mask.shape}")
     return mask
-
-
-def _levels(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Stretch `picture` so that its darkest and lightest 2 % inside `mask` become 0 and 1."""
-    low, high = np.percentile(picture[mask], (2, 98))
-    if high - low < 1:
-        return np.ones(picture.shape, np.float32)
-    return np.asarray(np.clip((picture - low) / (high - low), 0, 1), np.float32)
-
-
-def _toned_like(
-    model: NDArray[np.float32], picture: NDArray[np.float32], mask: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """Bend the tones of `picture`, 0 to 1, to those of `model` by ``low + (high - low) * tone ** gamma``.
-
-    The curve with the least absolute error on softened pixels wins: parts that one picture lacks (cropped away,
-    broken off) do not pull it, and its bounds keep ink darker than paper whatever the registration is like.
-    """
-    sigma = max(1.0, max(model.shape) / 200)
-    step = max(1, round(math.sqrt(model.size / 10_000)))
-    cells = (slice(step // 2, None, step), slice(step // 2, None, step))
-    kept = mask[cells]
-    wanted, given = (cv2.GaussianBlur(tone, (0, 0), sigma)[cells][kept] for tone in (model, picture))
-    best, curve = math.inf, (0.0, 1.0, 1.0)
-    for gamma in (0.5, 0.7, 1.0, 1.4, 2.0):
-        bent = given**gamma
-        for low in (-0.4, -0.2, 0.0, 0.2, 0.4):
-            for high in (0.6, 0.8, 1.0, 1.3, 1.6, 2.0):
-                error = float(np.abs(np.clip(low + (high - low) * bent, 0, 1) - wanted).sum())
-                if error < best:
-                    best, curve = error, (low, high, gamma)
-    low, high, gamma = curve
-    return np.asarray(np.clip(low + (high - low) * picture**gamma, 0, 1), np.float32)
 
 
 def _fitted(scan: Scan, width: int, height: int) -> Frame:
