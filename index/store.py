@@ -223,6 +223,10 @@ class Index:
         """Return what is known of an image, by key."""
         return self._catalogue.annotations.metadata(image_id)
 
+    def all_metadata(self) -> dict[int, dict[str, str]]:
+        """Return what is known of all images, by id; those of which nothing is known are left out."""
+        return dict(self._catalogue.annotations.all_metadata())
+
     def select(self, where: str) -> frozenset[int]:
         """Return the ids of the images for which a condition holds, such as ``date < 1920 and title ~ 'vogue'``.
 
@@ -231,8 +235,7 @@ class Index:
         InputError
             If it is no condition as `index.where` describes them, or names a key that no image has.
         """
-        metadata = dict(self._catalogue.annotations.all_metadata())
-        return frozenset(record.id for record in select(parse(where), self.images(), metadata))
+        return frozenset(record.id for record in select(parse(where), self.images(), self.all_metadata()))
 
     def regions(self, image_id: int) -> list[Zone]:
         """Return the zones known of an image: what is a picture on it, what is text."""
