@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from index.evaluation import Place, TruthQuery
 from matcher.errors import InputError
 from matcher.types import Region
 
@@ -24,48 +25,6 @@ PARTS = ("dev", "test", "all")
 _TWO_EDITIONS = "LesFaictzJCH"
 # The boxes of blocks.json are drawn by hand and loose: two of them overlapping this much mean the same print.
 _SAME_BOX = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A file and, where it is known, the box on it."""
-
-    image: str
-    region: Region | None
-
-
-@dataclass(frozen=True, slots=True)
-class TruthQuery:
-    """One query with everything that is true about it.
-
-    Attributes
-    ----------
-    id : str
-        Unique within the set.
-    place : Place
-        What is asked for; a region of None means the whole image.
-    part : str
-        ``dev`` (parameters may be chosen on it) or ``test``.
-    groups : tuple of str
-        Names under which the results are reported apart, such as the kind of block.
-    positives : tuple of Place
-        The right answers. None at all: the query only asks that `different` is not answered, nothing else is judged.
-    ignored : frozenset of str
-        Files that are neither right nor wrong; the query's own file always is one of them.
-    unsure : tuple of Place
-        Places that are neither right nor wrong.
-    different : tuple of Place
-        Look-alikes: an answer here is wrong even on a page that also holds a right one.
-    """
-
-    id: str
-    place: Place
-    part: str
-    groups: tuple[str, ...]
-    positives: tuple[Place, ...]
-    ignored: frozenset[str]
-    unsure: tuple[Place, ...] = ()
-    different: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

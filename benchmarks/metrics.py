@@ -1,199 +1,22 @@
-"""How good a ranked list of answers is, measured against the truth.
-
-**Images.** Ranking figures (mAP, recall@1, recall at zero wrong) judge images: each counts once, with its best score,
-and is right when it holds a right answer anywhere; at equal scores wrong images come first. The query's own file, the
-ignored files and the places marked unsure are taken out beforehand.
-
-**Places.** The calibration figures judge single hits, as a user sees them: a hit that names a region is right only if
-it touches a true box (or the truth knows no box there), so a right page found for a wrong reason counts as wrong.
-The boxes are annotators' and loose, so how well a right answer is located is a figure of its own (IoU ≥ 0.5).
-"""
+"""The figures of `index.evaluation`, of whole image sets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from matcher.types import Region
+from index.evaluation import CONFIDENT, TOUCHING, Found, average_precision, judge
+from index.evaluation import evaluate as evaluate_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from benchmarks.datasets import Dataset, Place, TruthQuery
+    from benchmarks.datasets import Dataset
 
 __all__ = ["CONFIDENT", "TOUCHING", "Found", "average_precision", "evaluate", "judge"]
 
-CONFIDENT = 1e-3
-"""Hits with at most this many expected false alarms are those that a user is told to trust."""
-
-TOUCHING = 0.1
-"""IoU from which two boxes are about the same thing on the page."""
-
-_LOCATED = 0.5
-
-Verdict = Literal["right", "wrong", "ignored"]
-
-
-class Found(NamedTuple):
-    """One answer: image, score (the larger the better), expected false alarms and ``[x, y, w, h]``, where known."""
-
-    image: str
-    score: float
-    false_alarms: float | None = None
-    region: Sequence[float] | None = None
-
-
-def average_precision(right: Sequence[bool], positives: int) -> float:
-    """Return the average precision of a ranked list, without interpolation.
-
-    Parameters
-    ----------
-    right : sequence of bool
-        For each answer, best first, whether it is right.
-    positives : int
-        How many right answers there are; those not in the list count with precision 0.
-
-    Raises
-    ------
-    ValueError
-        If `positives` is smaller than the number of right answers, or zero.
-    """
-    flags = np.asarray(right, dtype=bool)
-    if positives < max(1, int(flags.sum())):
-        raise ValueError(f"{int(flags.sum())} right answers of {positives}")
-    ranks = np.flatnonzero(flags) + 1
-    return float((np.arange(1, len(ranks) + 1) / ranks).sum() / positives)
-
-
-def _overlap(region: Region | None, place: Place) -> float:
-    """Return the IoU with the place's box; 1 where either side names no box and so cannot contradict."""
-    return 1.0 if region is None or place.region is None else region.iou(place.region)
-
-
-def _touches(found: Found, places: Iterable[Place]) -> bool:
-    region = _region(found)
-    return any(p.image == found.image and _overlap(region, p) >= TOUCHING for p in places)
-
-
-def _region(found: Found) -> Region | None:
-    if found.region is None or not (found.region[2] > 0 and found.region[3] > 0):
-        return None
-    return Region(*map(float, found.region))
-
-
-def judge(query: TruthQuery, found: Found) -> Verdict:
-    """Return what the truth says of one hit, its place included."""
-    if found.image in query.ignored:
-        return "ignored"
-    if _touches(found, query.positives):
-        return "right"
-    if _touches(found, query.different):
-        return "wrong"
-    if not query.positives or _touches(found, query.unsure):
-        return "ignored"
-    return "wrong"
-
-
-class _Judged(NamedTuple):
-    """One query's answers, judged. The sequences of ranked images run best first."""
-
-    query: TruthQuery
-    scores: list[float]
-    right: list[bool]
-    overlaps: list[float | None]
-    confident_right: set[str]
-    confident_wrong: list[Found]
-
-    @property
-    def before_first_wrong(self) -> int:
-        """How many right images rank above the first wrong one."""
-        return self.right.index(False) if False in self.right else len(self.right)
-
-
-def _judged(query: TruthQuery, answers: Iterable[Found]) -> _Judged:
-    pages = {p.image for p in query.positives}
-    best: dict[str, Found] = {}
-    confident_right, confident_wrong = set(), []
-    for found in answers:
-        verdict = judge(query, found)
-        if verdict == "ignored":
-            continue
-        if found.image not in best or found.score > best[found.image].score:
-            best[found.image] = found
-        if found.false_alarms is not None and found.false_alarms <= CONFIDENT:
-            if verdict == "right":
-                confident_right.add(found.image)
-            else:
-                confident_wrong.append(found)
-    ranked = sorted(best.values(), key=lambda f: (-f.score, f.image in pages))
-    return _Judged(
-        query,
-        [f.score for f in ranked],
-        [f.image in pages for f in ranked],
-        [_best_overlap(query, f) for f in ranked],
-        confident_right,
-        confident_wrong,
-    )
-
-
-def _best_overlap(query: TruthQuery, found: Found) -> float | None:
-    """Return the IoU with the true box on the image, None where the truth or the hit has no box."""
-    region = _region(found)
-    boxes = [p.region for p in query.positives if p.image == found.image and p.region is not None]
-    return max(region.iou(box) for box in boxes) if region is not None and boxes else None
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole else None
-
-
-def _figures(judged: Sequence[_Judged]) -> dict[str, Any]:
-    asked = [j for j in judged if j.query.positives]
-    positives = [len({p.image for p in j.query.positives}) for j in asked]
-    worst = max((s for j in judged for s, r in zip(j.scores, j.right, strict=True) if not r), default=-np.inf)
-    above = sum(r and s > worst for j in judged for s, r in zip(j.scores, j.right, strict=True))
-    overlaps = [o for j in asked for o in j.overlaps[: j.before_first_wrong] if o is not None]
-    right = sum(len(j.confident_right) for j in judged)
-    wrong = sum(len(j.confident_wrong) for j in judged)
-    precisions = [average_precision(j.right, n) for j, n in zip(asked, positives, strict=True)]
-    return {
-        "queries": len(asked),
-        "positives": sum(positives),
-        "map": _ratio(sum(precisions), len(asked)),
-        "recall_at_1": _ratio(sum(j.right[:1] == [True] for j in asked), len(asked)),
-        "recall_zero_wrong": _ratio(above, sum(positives)),
-        "recall_zero_wrong_per_query": _ratio(sum(j.before_first_wrong for j in asked), sum(positives)),
-        "recall_confident": _ratio(right, sum(positives)),
-        "confident_hits": right + wrong,
-        "confident_wrong": wrong,
-        "located": _ratio(sum(o >= _LOCATED for o in overlaps), len(overlaps)),
-        "median_iou": float(np.median(overlaps)) if overlaps else None,
-    }
-
 
 def evaluate(dataset: Dataset, answers: Mapping[str, Sequence[Sequence[Any]]]) -> dict[str, Any]:
-    """Return the figures of one system on one set.
-
-    Parameters
-    ----------
-    dataset : Dataset
-        The truth.
-    answers : mapping
-        Query id → its hits in any order, each `Found` or a tuple ``(image, score, false_alarms, region)``; a query that
-        is missing has found nothing.
-
-    Returns
-    -------
-    dict
-        ``queries`` and ``positives`` (query–image pairs to be found); ``map``; ``recall_at_1``, the share of queries
-        whose first image is right; ``recall_zero_wrong``, the share of positives that score above every wrong image
-        of *any* query, as under one threshold for all; ``recall_zero_wrong_per_query``, the same under a threshold
-        for each query; ``recall_confident``, the share of positives hit with at most `CONFIDENT` false alarms;
-        ``confident_hits`` and ``confident_wrong``, their number (several right ones on an image count once);
-        ``located``, the share with IoU ≥ 0.5 of the right answers that rank above their query's first wrong one, and
-        their ``median_iou``. A figure that cannot be had is None. ``groups`` holds the same for each group of
-        queries, ``wrong`` lists the confident wrong hits, ``lost`` the positives not hit confidently.
+    """Return the figures of one system on one set: see `index.evaluation.evaluate`.
 
     Raises
     ------
@@ -202,15 +25,4 @@ def evaluate(dataset: Dataset, answers: Mapping[str, Sequence[Sequence[Any]]]) -
     """
     if unknown := answers.keys() - {q.id for q in dataset.queries}:
         raise ValueError(f"answers to queries that {dataset.name} does not have: {sorted(unknown)[:3]}")
-    judged = [_judged(q, [Found(*a) for a in answers.get(q.id, ())]) for q in dataset.queries]
-    groups = dict.fromkeys(group for q in dataset.queries for group in q.groups)
-    return {
-        **_figures(judged),
-        "groups": {group: _figures([j for j in judged if group in j.query.groups]) for group in groups},
-        "wrong": [{"query": j.query.id, **f._asdict()} for j in judged for f in j.confident_wrong],
-        "lost": [
-            {"query": j.query.id, "image": image}
-            for j in judged
-            for image in sorted({p.image for p in j.query.positives} - j.confident_right)
-        ],
-    }
+    return evaluate_queries(dataset.queries, answers)

@@ -19,6 +19,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "add": ("cli.add", "Put images, folders, lists, PDFs into an index; creates it."),
     "search": ("cli.search", "Find a picture, or many, on the images of an index."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
+    "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
+    "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
     "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),
     "check": ("cli.check", "Verify that every file of an index is whole."),
     "remove": ("cli.remove", "Take images or folders out of an index."),
@@ -26,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("cli.train", "Train a vocabulary for an unusual collection."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
-_WRITES_TO_AN_INDEX = ("add", "remove", "compact")
+_WRITES_TO_AN_INDEX = ("add", "judge", "remove", "compact")
 _INTERRUPTED = 130
 
 

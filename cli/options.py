@@ -12,7 +12,15 @@ from cli.output import FORMATS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["format_option", "format_option_of", "index_argument", "quiet_option", "region_option", "where_option"]
+__all__ = [
+    "REGION",
+    "format_option",
+    "format_option_of",
+    "index_argument",
+    "quiet_option",
+    "region_option",
+    "where_option",
+]
 
 
 class _RegionType(click.ParamType):
@@ -34,7 +42,7 @@ class _RegionType(click.ParamType):
             self.fail(f"{value!r} is no box; give X,Y,WIDTH,HEIGHT in pixels, such as 310,420,500,640", param, ctx)
 
 
-_REGION = _RegionType()
+REGION = _RegionType()
 
 index_argument = click.argument("index", type=click.Path(path_type=Path))
 
@@ -47,7 +55,7 @@ where_option = click.option(
 )
 
 region_option = click.option(
-    "--region", type=_REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
+    "--region", type=REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
 )
 
 

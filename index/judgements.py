@@ -17,7 +17,7 @@ from matcher.errors import InputError
 from matcher.types import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from index.catalogue import ImageRecord
     from index.store import Index
@@ -26,6 +26,7 @@ __all__ = [
     "JudgedPair",
     "Side",
     "cannot_link",
+    "find_images",
     "judgement_as_dict",
     "must_link",
     "named_as_indexed",
@@ -104,45 +105,56 @@ def cannot_link(index: Index) -> list[JudgedPair]:
 
 def _judged(index: Index, verdict: Verdict) -> list[JudgedPair]:
     meant = [sides(judgement) for judgement in standing(index.judgements()) if judgement.verdict == verdict]
-    wanted = {(side.name, side.page) for pair in meant for side in pair}
-    records: dict[tuple[str, int], ImageRecord] = {}
-    for record in index.images():
-        if (record.name, record.page) in wanted:
-            records.setdefault((record.name, record.page), record)
-    pairs = []
-    for a, b in meant:
-        here, there = records.get((a.name, a.page)), records.get((b.name, b.page))
-        if here is not None and there is not None:
-            pairs.append(JudgedPair(here, _box_on(here, a.region), there, _box_on(there, b.region)))
-    return pairs
+    records = find_images(index, {(side.name, side.page) for pair in meant for side in pair})
+    return [
+        JudgedPair(records[a[:2]], _box_on(records[a[:2]], a.region), records[b[:2]], _box_on(records[b[:2]], b.region))
+        for a, b in meant
+        if a[:2] in records and b[:2] in records
+    ]
 
 
 def _box_on(record: ImageRecord, region: Region | None) -> Region:
     return Region(0, 0, record.width, record.height) if region is None else region
 
 
+def find_images(
+    index: Index, named: Collection[tuple[str, int]], folder: Path | None = None
+) -> dict[tuple[str, int], ImageRecord]:
+    """Return the images of `index` that names and pages mean: those called so, else those at these paths.
+
+    Parameters
+    ----------
+    index : Index
+    named : collection of (name, page)
+    folder : Path, optional
+        What paths are relative to; the current folder by default.
+    """
+    paths = {(str((folder or Path()).joinpath(name).resolve()), page): (name, page) for name, page in named}
+    called: dict[tuple[str, int], ImageRecord] = {}
+    placed: dict[tuple[str, int], ImageRecord] = {}
+    for record in index.images():
+        if (record.name, record.page) in named:
+            called.setdefault((record.name, record.page), record)
+        if (meant := paths.get((record.path, record.page))) is not None:
+            placed[meant] = record
+    return placed | called
+
+
 def named_as_indexed(index: Index, judgements: Sequence[Judgement]) -> list[Judgement]:
     """Return `judgements` with images called as the index calls them, where they are in it.
 
-    A name that is none of the index's is taken as a path. One that is no path of an image of the index either stays
-    as it is: a photograph that was searched for need not be in the index.
+    Others keep their name: a photograph that was searched for need not be in the index.
     """
-    given = {(side.name, side.page) for judgement in judgements for side in sides(judgement)}
-    paths = {(str(Path(name).resolve()), page): (name, page) for name, page in given}
-    called: dict[tuple[str, int], str] = {}
-    for record in index.images():
-        if (record.name, record.page) in given:
-            called[record.name, record.page] = record.name
-        elif (named := paths.get((record.path, record.page))) is not None:
-            called.setdefault(named, record.name)
-    return [
-        replace(
-            judgement,
-            name_a=called.get((judgement.name_a, judgement.page_a), judgement.name_a),
-            name_b=called.get((judgement.name_b, judgement.page_b), judgement.name_b),
-        )
-        for judgement in judgements
-    ]
+    records = find_images(index, {side[:2] for judgement in judgements for side in sides(judgement)})
+
+    def name(side: Side) -> str:
+        return records[side[:2]].name if side[:2] in records else side.name
+
+    named = []
+    for judgement in judgements:
+        a, b = sides(judgement)
+        named.append(replace(judgement, name_a=name(a), name_b=name(b)))
+    return named
 
 
 def judgement_as_dict(judgement: Judgement) -> dict[str, Any]:
@@ -200,8 +212,9 @@ def _decision(values: Any) -> Judgement:
         raise ValueError("no JSON object")
     if unknown := sorted(set(values) - _KEYS):
         raise ValueError(f"unknown key {unknown[0]!r}")
-    if values.get("verdict") not in get_args(Verdict):
-        raise ValueError(f"verdict {values.get('verdict')!r} is none of {', '.join(get_args(Verdict))}")
+    verdict: Any = values.get("verdict")
+    if verdict not in get_args(Verdict):
+        raise ValueError(f"verdict {verdict!r} is none of {', '.join(get_args(Verdict))}")
     for key in ("image_a", "image_b"):
         name = values.get(key)
         if not isinstance(name, str) or not name or "\0" in name:
@@ -214,9 +227,16 @@ def _decision(values: Any) -> Judgement:
     if not all(isinstance(text, str) for text in (note, author, time)):
         raise ValueError("note, author and time are texts")
     return Judgement(
-        *(values["image_a"], values.get("page_a", 0), _region(values.get("region_a"), "region_a")),
-        *(values["image_b"], values.get("page_b", 0), _region(values.get("region_b"), "region_b")),
-        *(values["verdict"], note, author, time),
+        values["image_a"],
+        values.get("page_a", 0),
+        _region(values.get("region_a"), "region_a"),
+        values["image_b"],
+        values.get("page_b", 0),
+        _region(values.get("region_b"), "region_b"),
+        verdict,
+        note,
+        author,
+        time,
     )
 
 

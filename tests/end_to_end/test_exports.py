@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -20,6 +19,8 @@ from matcher.types import Region
 from tests.conftest import picture
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Calque, Collection
 
 SURE = 1e-3
