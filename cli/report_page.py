@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from matcher.types import Match, Region
 
 __all__ = [
+    "STYLE",
     "chance",
     "contents",
+    "escaped",
     "facts",
     "failure",
     "figure",
@@ -26,7 +28,7 @@ __all__ = [
     "query_section",
 ]
 
-_STYLE = """
+STYLE = """
 :root { --paper: #faf8f3; --card: #fffefb; --ink: #2a2520; --faint: #776e63; --line: #ddd5c7; --rubric: #b3341c;
   --deep: #0e6377; --safe: #3f6b3a; --doubt: #96690a; }
 * { box-sizing: border-box; }
@@ -85,6 +87,8 @@ footer { color: var(--faint); font-size: 14px; padding-top: 16px; padding-bottom
 @media print { body { background: #fff; font-size: 11pt; } .hit { break-inside: avoid; } details { display: none; } }
 """
 
+"""The look of every page that calque writes."""
+
 _SCALES = ((1e12, "a trillion"), (1e9, "a billion"), (1e6, "a million"), (1e3, "a thousand"))
 _VERDICTS = (
     (1e-9, "certain", "Practically certain"),
@@ -101,7 +105,7 @@ _RELATIONS = {
 }
 
 
-def _text(value: object) -> str:
+def escaped(value: object) -> str:
     """Escape `value` for HTML; bytes of file names that are no UTF-8 show as replacement characters."""
     return escape(os.fsencode(str(value)).decode("utf-8", "replace"))
 
@@ -168,7 +172,7 @@ def figure(picture: str, caption: str, alt: str, size: tuple[int, int]) -> str:
     link = quote(picture)
     below = f"<figcaption>{caption}</figcaption>" if caption else ""
     return (
-        f'<figure><a href="{link}"><img src="{link}" alt="{_text(alt)}" loading="lazy" width="{size[0]}" '
+        f'<figure><a href="{link}"><img src="{link}" alt="{escaped(alt)}" loading="lazy" width="{size[0]}" '
         f'height="{size[1]}"></a>{below}</figure>'
     )
 
@@ -177,7 +181,7 @@ def hit_card(rank: int, image: str, page: int, details: str, proof: str, close_u
     """Return one hit: its proof and its facts, close-ups below."""
     row = "".join(close_ups)
     closer = f'<div class="close">{row}</div>' if row else ""
-    where = f"{_text(image)}{f', page {page + 1}' if page else ''}"
+    where = f"{escaped(image)}{f', page {page + 1}' if page else ''}"
     return (
         f'<article class="hit"><div>{proof}</div><div><h3 class="name"><span class="rank">{rank}.</span>{where}</h3>'
         f"{details}</div>{closer}</article>\n"
@@ -186,7 +190,7 @@ def hit_card(rank: int, image: str, page: int, details: str, proof: str, close_u
 
 def missing(reason: str) -> str:
     """Return what stands in the place of pictures that cannot be made."""
-    return f'<p class="missing name">No picture: {_text(reason)}</p>'
+    return f'<p class="missing name">No picture: {escaped(reason)}</p>'
 
 
 def query_section(
@@ -196,14 +200,14 @@ def query_section(
     hits = list(cards)
     found = f"{len(hits)} found" if hits else "nothing found"
     asked = "the whole picture" if region is None else f"the region of {_box(region)}"
-    source = f'<span class="name">{_text(image)}</span>, ' if image != name else ""
+    source = f'<span class="name">{escaped(image)}</span>, ' if image != name else ""
     body = "".join(hits) or (
         '<p class="nothing">Nothing on these pages resembles it closely enough to be reported. That is an answer, '
         "not a proof: a print much smaller, coarser or more damaged than the query can escape.</p>"
     )
     return (
         f'<section class="query" id="{anchor}"><header class="asked">{thumbnail}<div>'
-        f'<h2 class="name">{_text(name)}</h2>'
+        f'<h2 class="name">{escaped(name)}</h2>'
         f"<p>{source}{asked}</p><p>{found} in {seconds:.2g} s</p></div></header>\n{body}</section>\n"
     )
 
@@ -211,7 +215,7 @@ def query_section(
 def contents(rows: Iterable[tuple[str, str, int, float | None]]) -> str:
     """Return the table of queries: anchor, name, number of hits, least false alarms."""
     lines = [
-        f'<tr><td class="name"><a href="#{anchor}">{_text(name)}</a></td><td class="number">{hits}</td>'
+        f'<tr><td class="name"><a href="#{anchor}">{escaped(name)}</a></td><td class="number">{hits}</td>'
         f'<td class="number">{"" if best is None else _power(best)}</td></tr>\n'
         for anchor, name, hits, best in rows
     ]
@@ -227,7 +231,8 @@ def contents(rows: Iterable[tuple[str, str, int, float | None]]) -> str:
 def failure(rows: Iterable[tuple[str, str]]) -> str:
     """Return the section of queries that could not be answered: name and error."""
     lines = "".join(
-        f'<tr><td class="name">{_text(name)}</td><td class="name">{_text(error)}</td></tr>\n' for name, error in rows
+        f'<tr><td class="name">{escaped(name)}</td><td class="name">{escaped(error)}</td></tr>\n'
+        for name, error in rows
     )
     if not lines:
         return ""
@@ -249,7 +254,7 @@ def page_head(queries: int, answered: int, hits: int, failures: int) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="generator" content="calque">'
-        f"<title>Found pictures</title><style>{_STYLE}</style></head>\n"
+        f"<title>Found pictures</title><style>{STYLE}</style></head>\n"
         '<body><header class="top"><p class="kicker">calque</p><h1>Found pictures</h1>'
         f"<p>{summary}{failed}</p>\n"
     )
