@@ -147,11 +147,13 @@ def _list(path: Path, form: Format) -> int:
 
 def _export(path: Path, file: Path) -> int:
     from index.durable import replacing
+    from index.exports import make_folder
     from index.store import Index
     from index.truth import judged_truth
 
     with Index.open(path) as opened:
         truth = judged_truth(opened)
+    make_folder(file.absolute().parent)
     with replacing(file) as temporary:
         temporary.write_text(json.dumps(truth, indent=1) + "\n", encoding="ascii")
     return 0

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from cli import report_page
+from cli import report_decisions, report_page
+from index.annotations import Judgement
 from index.durable import naming_full_disk, replacing
-from matcher.errors import CalqueError, InputError
+from index.exports import make_folder, slug
+from matcher.errors import CalqueError
 from matcher.images import read_image
 from matcher.registration import blink_gif, difference, overlay, register, side_by_side, tight_frame, warp
-from matcher.types import Transform
+from matcher.types import Region, Transform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from index.search import Answer, Hit
     from matcher.images import Scan
-    from matcher.types import Region
 
 __all__ = ["ReportWriter"]
 
@@ -53,12 +52,7 @@ class ReportWriter:
     def __init__(self, directory: Path) -> None:
         self.path = directory / "report.html"
         self._pictures = directory / "pictures"
-        try:
-            self._pictures.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"{directory}: no report can be written there ({error.strerror}); give another folder"
-            ) from (error)
+        make_folder(self._pictures)
         self._sections = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - lives until close
         self._contents: list[tuple[str, str, int, float | None]] = []
         self._failures: list[tuple[str, str]] = []
@@ -79,7 +73,7 @@ class ReportWriter:
             self._failures.append((answer.id, answer.error))
             return
         anchor = f"q{self._queries}"
-        stem = f"{self._queries:04d}-{_slug(answer.id)}"
+        stem = f"{self._queries:04d}-{slug(answer.id)}"
         with naming_full_disk(self._pictures):
             query: Scan | CalqueError
             try:
@@ -113,12 +107,14 @@ class ReportWriter:
 
     def _card(self, query: Scan | CalqueError, answer: Answer, hit: Hit, stem: str) -> str:
         details = report_page.facts(hit.match, hit.false_alarms, hit.score)
+        decision = report_decisions.decidable(_pair(answer, hit))
         try:
             if isinstance(query, CalqueError):
                 raise query
             found = _read(Path(hit.path), hit.page, hit.match.region)
         except CalqueError as error:
-            return report_page.hit_card(hit.rank, hit.image, hit.page, details, report_page.missing(str(error)), [])
+            gone = report_page.missing(str(error))
+            return report_page.hit_card(hit.rank, hit.image, hit.page, details, gone, [], decision)
         proof = self._save(
             f"{stem}-proof.jpg",
             side_by_side(query, found, hit.match, answer.region, close_up=False),
@@ -155,6 +151,7 @@ class ReportWriter:
                     f"difference, {hit.image}",
                 ),
             ],
+            decision,
         )
 
     def _save(self, name: str, pixels: NDArray[np.uint8], caption: str, alt: str) -> str:
@@ -164,10 +161,13 @@ class ReportWriter:
         return report_page.figure(f"pictures/{name}", caption, alt, (pixels.shape[1], pixels.shape[0]))
 
 
-def _slug(text: str) -> str:
-    """Return what is plain in `text`, at most 40 characters, fit for a file name on any system."""
-    plain = unicodedata.normalize("NFKD", Path(text).name).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:40].strip("-").lower() or "query"
+def _pair(answer: Answer, hit: Hit) -> Judgement:
+    """Return query and hit as the two sides of a judgement, still unsure."""
+    box = hit.match.region
+    found = Region(*(round(edge, 1) for edge in box.as_list()))
+    # The whole path: the decisions may be read in another folder.
+    query = str(Path(answer.image).absolute())
+    return Judgement(query, answer.page, answer.region, hit.image, hit.page, found, "unsure")
 
 
 def _read(path: Path, page: int, region: Region | None) -> Scan:

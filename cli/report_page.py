@@ -8,6 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from cli import report_decisions
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STYLE",
+    "badges",
+    "box",
     "chance",
     "contents",
     "escaped",
@@ -25,6 +29,7 @@ __all__ = [
     "missing",
     "page_foot",
     "page_head",
+    "power",
     "query_section",
 ]
 
@@ -125,7 +130,7 @@ def chance(false_alarms: float) -> tuple[str, str]:
     return verdict, f"chance alone would give such a match about once in {searches:.0f} searches like this one"
 
 
-def _power(value: float) -> str:
+def power(value: float) -> str:
     """Return a small number as HTML: 3 · 10⁻⁵, or plainly from 0.01 on."""
     if value >= 0.01:
         return f"{value:.2g}"
@@ -136,7 +141,8 @@ def _power(value: float) -> str:
     return f"10<sup>−{-exponent}</sup>" if lead < 1.05 else f"{lead:.1f} · 10<sup>−{-exponent}</sup>"
 
 
-def _box(region: Region) -> str:
+def box(region: Region) -> str:
+    """Return the size and the place of a box in words."""
     return f"{region.width:.0f} × {region.height:.0f} px at {round(region.x)}, {round(region.y)}"
 
 
@@ -146,22 +152,28 @@ def _turn(rotation: float) -> str:
     return f"turned {abs(rotation):.{0 if abs(rotation) >= 10 else 1}f}° {'' if rotation > 0 else 'anti'}clockwise"
 
 
+def badges(relation: str, rotation: float) -> str:
+    """Return how a picture was printed, at a glance: the same way round or not, turned or not."""
+    turned = "" if relation == "same" else " turned"
+    leaning = " turned" if abs(rotation) >= 45 else ""
+    way = f'<span class="badge{turned}">{_RELATIONS[relation]}</span>'
+    return f'{way}<span class="badge{leaning}">{_turn(rotation)}</span>'
+
+
 def facts(match: Match, false_alarms: float, score: float) -> str:
     """Return badges, verdict and figures of one match."""
     verdict, meaning = chance(false_alarms)
     kind = next(name for limit, name, _ in _VERDICTS if false_alarms <= limit)
-    turned = "" if match.relation == "same" else " turned"
-    badges = [f'<span class="badge{turned}">{_RELATIONS[match.relation]}</span>']
-    badges.append(f'<span class="badge{" turned" if abs(match.rotation) >= 45 else ""}">{_turn(match.rotation)}</span>')
     rows = [
         ("size", f"{match.scale:.2f} × the query’s"),
-        ("place", _box(match.region)),
+        ("place", box(match.region)),
         ("inliers", f"{match.inliers}"),
         ("score", f"{score:.1f}"),
-        ("false alarms", f"{_power(false_alarms)} expected"),
+        ("false alarms", f"{power(false_alarms)} expected"),
     ]
     listed = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows)
-    return f'<p>{"".join(badges)}</p><p class="sure {kind}"><b>{verdict}:</b> {meaning}.</p><dl>{listed}</dl>'
+    sure = f'<p class="sure {kind}"><b>{verdict}:</b> {meaning}.</p>'
+    return f"<p>{badges(match.relation, match.rotation)}</p>{sure}<dl>{listed}</dl>"
 
 
 def figure(picture: str, caption: str, alt: str, size: tuple[int, int]) -> str:
@@ -177,14 +189,16 @@ def figure(picture: str, caption: str, alt: str, size: tuple[int, int]) -> str:
     )
 
 
-def hit_card(rank: int, image: str, page: int, details: str, proof: str, close_ups: Iterable[str]) -> str:
-    """Return one hit: its proof and its facts, close-ups below."""
+def hit_card(
+    rank: int, image: str, page: int, details: str, proof: str, close_ups: Iterable[str], attributes: str = ""
+) -> str:
+    """Return one hit: its proof and its facts, close-ups below; `attributes` are further ones of its element."""
     row = "".join(close_ups)
     closer = f'<div class="close">{row}</div>' if row else ""
     where = f"{escaped(image)}{f', page {page + 1}' if page else ''}"
     return (
-        f'<article class="hit"><div>{proof}</div><div><h3 class="name"><span class="rank">{rank}.</span>{where}</h3>'
-        f"{details}</div>{closer}</article>\n"
+        f'<article class="hit"{attributes}><div>{proof}</div><div>'
+        f'<h3 class="name"><span class="rank">{rank}.</span>{where}</h3>{details}</div>{closer}</article>\n'
     )
 
 
@@ -199,7 +213,7 @@ def query_section(
     """Return one query with its hits."""
     hits = list(cards)
     found = f"{len(hits)} found" if hits else "nothing found"
-    asked = "the whole picture" if region is None else f"the region of {_box(region)}"
+    asked = "the whole picture" if region is None else f"the region of {box(region)}"
     source = f'<span class="name">{escaped(image)}</span>, ' if image != name else ""
     body = "".join(hits) or (
         '<p class="nothing">Nothing on these pages resembles it closely enough to be reported. That is an answer, '
@@ -216,7 +230,7 @@ def contents(rows: Iterable[tuple[str, str, int, float | None]]) -> str:
     """Return the table of queries: anchor, name, number of hits, least false alarms."""
     lines = [
         f'<tr><td class="name"><a href="#{anchor}">{escaped(name)}</a></td><td class="number">{hits}</td>'
-        f'<td class="number">{"" if best is None else _power(best)}</td></tr>\n'
+        f'<td class="number">{"" if best is None else power(best)}</td></tr>\n'
         for anchor, name, hits, best in rows
     ]
     if len(lines) < 2:
@@ -254,7 +268,7 @@ def page_head(queries: int, answered: int, hits: int, failures: int) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="generator" content="calque">'
-        f"<title>Found pictures</title><style>{STYLE}</style></head>\n"
+        f"<title>Found pictures</title><style>{STYLE}{report_decisions.STYLE}</style></head>\n"
         '<body><header class="top"><p class="kicker">calque</p><h1>Found pictures</h1>'
         f"<p>{summary}{failed}</p>\n"
     )
@@ -266,5 +280,5 @@ def page_foot() -> str:
         "<footer><p>Frames: what was looked for, and where it lies; the square marks its top left corner. Dots and "
         "lines: details found on both. Overlay: the query printed in red, the find in cyan; what coincides is black, "
         "every difference is coloured. False alarms: how many matches as good as this one chance alone is expected to "
-        "produce in a search of this size.</p></footer></body></html>\n"
+        f"produce in a search of this size.</p></footer>{report_decisions.saving()}</body></html>\n"
     )

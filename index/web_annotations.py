@@ -17,6 +17,8 @@ from uuid import NAMESPACE_URL, uuid5
 import numpy as np
 
 from index.exports import by_sheet, readable
+from index.iiif import CANVAS, CANVAS_HEIGHT, CANVAS_PART, CANVAS_WIDTH, MANIFEST, SERVICE
+from matcher.types import Region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from index.exports import Finding, Sheet
-    from matcher.types import Region
 
 __all__ = ["DEFAULT_ADDRESS", "manifest"]
 
@@ -33,14 +34,7 @@ DEFAULT_ADDRESS = "http://localhost:8000/"
 
 _FRAGMENTS = "http://www.w3.org/TR/media-frags/"
 _CONTEXT = "http://iiif.io/api/presentation/3/context.json"
-MANIFEST, CANVAS, CANVAS_WIDTH, CANVAS_HEIGHT, SERVICE = (
-    "iiif_manifest",
-    "iiif_canvas",
-    "iiif_canvas_width",
-    "iiif_canvas_height",
-    "iiif_service",
-)
-IIIF_KEYS = {MANIFEST, CANVAS, CANVAS_WIDTH, CANVAS_HEIGHT, SERVICE}
+_LAID_OUT = {MANIFEST, CANVAS, CANVAS_WIDTH, CANVAS_HEIGHT, CANVAS_PART, SERVICE}
 _UPRIGHT = 1.0
 """A polygon whose corners are this near, in pixels, to those of its box needs no outline of its own."""
 
@@ -49,7 +43,7 @@ def manifest(found: Iterable[Finding], address: str = DEFAULT_ADDRESS) -> dict[s
     """Return findings as a manifest of the images they lie on, each canvas with a page of annotations.
 
     An image that came from a IIIF manifest keeps its canvas: its id, its size, its image service; coordinates are
-    brought from the image's pixels to the canvas's. Any other image gets a canvas of its own.
+    brought from the image's pixels to the canvas's units. Any other image gets a canvas of its own.
 
     Parameters
     ----------
@@ -65,7 +59,11 @@ def manifest(found: Iterable[Finding], address: str = DEFAULT_ADDRESS) -> dict[s
         Plain JSON types. A manifest must have a canvas: without findings it is an empty collection.
     """
     base = address.rstrip("/") + "/"
-    canvases = [_canvas(sheet, lying, base) for sheet, lying in by_sheet(found)]
+    pictures: dict[str, list[tuple[_Place, list[Finding]]]] = {}
+    for sheet, lying in by_sheet(found):
+        place = _Place.of(sheet, base)
+        pictures.setdefault(place.canvas, []).append((place, lying))
+    canvases = [_canvas(group, base) for group in pictures.values()]
     head = {"@context": _CONTEXT, "id": f"{base}manifest.json"}
     if not canvases:
         return {**head, "type": "Collection", "label": {"en": ["Nothing found"]}, "items": []}
@@ -73,76 +71,102 @@ def manifest(found: Iterable[Finding], address: str = DEFAULT_ADDRESS) -> dict[s
 
 
 @dataclass(frozen=True, slots=True)
-class _Canvas:
-    """The canvas of a sheet, and how many of its units a pixel of the sheet is."""
+class _Place:
+    """Where a sheet lies: the id and the size of its canvas, its corner there, units of the canvas for each pixel."""
 
-    id: str
+    sheet: Sheet
+    canvas: str
     width: int
     height: int
-    x: float
-    y: float
+    corner: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
 
     @classmethod
-    def of(cls, sheet: Sheet, base: str) -> _Canvas:
+    def of(cls, sheet: Sheet, base: str) -> _Place:
         known = sheet.metadata
         if CANVAS not in known:
-            return cls(f"{_address(sheet.name, base)}/canvas/{sheet.page + 1}", sheet.width, sheet.height, 1.0, 1.0)
-        width, height = int(known[CANVAS_WIDTH]), int(known[CANVAS_HEIGHT])
-        return cls(known[CANVAS], width, height, width / sheet.width, height / sheet.height)
+            canvas = f"{_address(sheet.name, base)}/canvas/{sheet.page + 1}"
+            return cls(sheet, canvas, sheet.width, sheet.height)
+        width, height = (float(known.get(key, 0)) for key in (CANVAS_WIDTH, CANVAS_HEIGHT))
+        if not (width and height):
+            return cls(sheet, known[CANVAS], sheet.width, sheet.height)
+        part = known.get(CANVAS_PART, f"0,0,{width},{height}")
+        x, y, wide, high = (float(number) for number in part.split(","))
+        scale = (wide / sheet.width, high / sheet.height)
+        return cls(sheet, known[CANVAS], round(width), round(height), (x, y), scale)
 
     def fragment(self, box: Region) -> str:
         """Return a box of the sheet as a media fragment in whole units of the canvas, at least one wide and high."""
-        left, top = int(box.x * self.x), int(box.y * self.y)
-        right = max(left + 1, round((box.x + box.width) * self.x))
-        bottom = max(top + 1, round((box.y + box.height) * self.y))
-        return f"xywh={left},{top},{right - left},{bottom - top}"
+        left, top, right, bottom = self._placed(np.array([[box.x, box.y], [box.x + box.width, box.y + box.height]]))
+        x, y = int(left), int(top)
+        return f"xywh={x},{y},{max(1, round(right) - x)},{max(1, round(bottom) - y)}"
 
     def svg(self, outline: NDArray[np.float64]) -> str:
         """Return an outline on the sheet as an SVG document in units of the canvas."""
-        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in outline * (self.x, self.y))
+        numbers = iter(self._placed(outline))
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(numbers, numbers, strict=True))
         return f'<svg xmlns="http://www.w3.org/2000/svg"><polygon points="{corners}"/></svg>'
 
+    def target(self) -> str:
+        """Return the canvas, or the part of it that the sheet fills."""
+        whole = Region(0, 0, self.sheet.width, self.sheet.height)
+        return f"{self.canvas}#{self.fragment(whole)}" if CANVAS_PART in self.sheet.metadata else self.canvas
 
-def _canvas(sheet: Sheet, lying: list[Finding], base: str) -> dict[str, Any]:
-    canvas = _Canvas.of(sheet, base)
-    own = f"{base}annotations/{uuid5(NAMESPACE_URL, canvas.id)}"
-    size = {"width": canvas.width, "height": canvas.height}
-    painting = {
-        "id": f"{own}/image",
-        "type": "Annotation",
-        "motivation": "painting",
-        "body": _image(sheet, base),
-        "target": canvas.id,
-    }
-    annotations = [_annotation(f"{own}/found/{k}", canvas, item, base) for k, item in enumerate(lying, start=1)]
+    def _placed(self, points: NDArray[np.float64]) -> list[float]:
+        placed: list[float] = (points * self.scale + self.corner).ravel().tolist()
+        return placed
+
+
+def _canvas(pictures: list[tuple[_Place, list[Finding]]], base: str) -> dict[str, Any]:
+    """Return a canvas with the pictures on it, and what was found on these."""
+    place = pictures[0][0]
+    own = f"{base}annotations/{uuid5(NAMESPACE_URL, place.canvas)}"
+    painted = [
+        {
+            "id": f"{own}/image/{number}",
+            "type": "Annotation",
+            "motivation": "painting",
+            "body": body,
+            "target": placed.target(),
+        }
+        for number, (placed, _) in enumerate(pictures, start=1)
+        if (body := _image(placed.sheet, base)) is not None
+    ]
+    found = [(placed, finding) for placed, lying in pictures for finding in lying]
+    annotations = [_annotation(f"{own}/found/{k}", *item, base) for k, item in enumerate(found, start=1)]
+    metadata = place.sheet.metadata
+    told = {key: value for key, value in metadata.items() if key not in _LAID_OUT}
     drawn: dict[str, Any] = {
-        "id": canvas.id,
+        "id": place.canvas,
         "type": "Canvas",
-        "label": {"none": [sheet.title]},
-        **size,
-        "items": [{"id": f"{own}/images", "type": "AnnotationPage", "items": [painting]}],
+        "label": {"none": [metadata.get("canvas_label") or place.sheet.title]},
+        "width": place.width,
+        "height": place.height,
+        "items": [{"id": f"{own}/images", "type": "AnnotationPage", "items": painted}],
         "annotations": [{"id": f"{own}/found", "type": "AnnotationPage", "items": annotations}],
     }
-    told = {key: value for key, value in sheet.metadata.items() if key not in IIIF_KEYS}
     if told:
         drawn["metadata"] = [{"label": {"none": [key]}, "value": {"none": [value]}} for key, value in told.items()]
-    if MANIFEST in sheet.metadata:
-        drawn["partOf"] = [{"id": sheet.metadata[MANIFEST], "type": "Manifest"}]
+    if MANIFEST in metadata:
+        drawn["partOf"] = [{"id": metadata[MANIFEST], "type": "Manifest"}]
     return drawn
 
 
-def _image(sheet: Sheet, base: str) -> dict[str, Any]:
-    """Return the picture that is painted on a canvas: from its image service, else the file itself."""
+def _image(sheet: Sheet, base: str) -> dict[str, Any] | None:
+    """Return the picture that is painted on a canvas, None where only its library knows its address."""
     service = sheet.metadata.get(SERVICE)
     if service is not None:
-        served = [{"id": service, "type": "ImageService2", "profile": "level1"}]
-        return {"id": f"{service}/full/full/0/default.jpg", "type": "Image", "format": "image/jpeg", "service": served}
+        # Keys of version 2, which viewers of either version read; which one it is, the service itself tells them.
+        served = [{"@id": service, "@type": "ImageService2", "profile": "level1"}]
+        return {"id": f"{service}/full/max/0/default.jpg", "type": "Image", "format": "image/jpeg", "service": served}
+    if CANVAS in sheet.metadata:
+        return None
     kind = mimetypes.guess_type(sheet.name)[0] or "application/octet-stream"
     size = {"width": sheet.width, "height": sheet.height}
     return {"id": _address(sheet.name, base), "type": "Image", "format": kind, **size}
 
 
-def _annotation(own: str, canvas: _Canvas, finding: Finding, base: str) -> dict[str, Any]:
+def _annotation(own: str, place: _Place, finding: Finding, base: str) -> dict[str, Any]:
     values = {"found": readable(finding.category), **finding.values}
     told = "; ".join(f"{name.replace('_', ' ')}: {_plain(value)}" for name, value in values.items())
     bodies: list[dict[str, Any]] = [
@@ -155,18 +179,18 @@ def _annotation(own: str, canvas: _Canvas, finding: Finding, base: str) -> dict[
         "type": "Annotation",
         "motivation": ["commenting", "linking"] if finding.source is not None else ["commenting"],
         "body": bodies,
-        "target": _target(canvas, finding),
+        "target": _target(place, finding),
     }
 
 
-def _target(canvas: _Canvas, finding: Finding) -> dict[str, Any]:
+def _target(place: _Place, finding: Finding) -> dict[str, Any]:
     """Return the box of a finding on its canvas and, where it is no upright box, its exact outline."""
-    fragment = {"type": "FragmentSelector", "conformsTo": _FRAGMENTS, "value": canvas.fragment(finding.box)}
+    fragment = {"type": "FragmentSelector", "conformsTo": _FRAGMENTS, "value": place.fragment(finding.box)}
     corners = finding.box.corners()
     outline = finding.outline
     upright = len(outline) == 4 and all(np.abs(corners - corner).max(axis=1).min() < _UPRIGHT for corner in outline)
-    selectors = [fragment] if upright else [fragment, {"type": "SvgSelector", "value": canvas.svg(outline)}]
-    source = {"id": canvas.id, "type": "Canvas"}
+    selectors = [fragment] if upright else [fragment, {"type": "SvgSelector", "value": place.svg(outline)}]
+    source = {"id": place.canvas, "type": "Canvas"}
     return {
         "type": "SpecificResource",
         "source": source,
@@ -176,11 +200,10 @@ def _target(canvas: _Canvas, finding: Finding) -> dict[str, Any]:
 
 def _part(source: Sheet, region: Region | None, base: str) -> dict[str, Any]:
     """Return a link to what was looked for: its canvas where it is an image of the index, else its file."""
-    if source.width:
-        canvas, kind = _Canvas.of(source, base), "Canvas"
-    else:
-        canvas, kind = _Canvas(_address(source.name, base), 0, 0, 1.0, 1.0), "Image"
-    return {"id": canvas.id if region is None else f"{canvas.id}#{canvas.fragment(region)}", "type": kind}
+    known = source.width > 0
+    place = _Place.of(source, base) if known else _Place(source, _address(source.name, base), 0, 0)
+    address = place.canvas if region is None else f"{place.canvas}#{place.fragment(region)}"
+    return {"id": address, "type": "Canvas" if known else "Image"}
 
 
 def _address(name: str, base: str) -> str:

@@ -19,9 +19,9 @@ from lxml import etree
 from pycocotools.coco import COCO
 from pyld import jsonld
 
+from index import iiif
 from index.exports import Finding, Sheet, by_sheet, coco, graphml, slug
 from index.page_files import write_page_files
-from index import web_annotations as IIIF  # noqa: N812
 from index.web_annotations import manifest
 from matcher.errors import InputError
 from matcher.types import Region
@@ -222,11 +222,11 @@ def test_annotations_are_what_the_w3c_model_says(ugly: list[Finding]) -> None:
 def test_an_image_of_a_manifest_keeps_its_canvas() -> None:
     metadata = {
         "title": "Book of Hours",
-        IIIF.MANIFEST: "https://library.example/m/manifest.json",
-        IIIF.CANVAS: "https://library.example/m/canvas/7",
-        IIIF.CANVAS_WIDTH: "4000",
-        IIIF.CANVAS_HEIGHT: "3200",
-        IIIF.SERVICE: "https://library.example/iiif/7",
+        iiif.MANIFEST: "https://library.example/m/manifest.json",
+        iiif.CANVAS: "https://library.example/m/canvas/7",
+        iiif.CANVAS_WIDTH: "4000",
+        iiif.CANVAS_HEIGHT: "3200",
+        iiif.SERVICE: "https://library.example/iiif/7",
     }
     query = Sheet("other.jpg", 0, 1000, 800, metadata)
     found = [finding(metadata=metadata, source=query, source_region=Region(10, 20, 30, 40))]
@@ -239,6 +239,27 @@ def test_an_image_of_a_manifest_keeps_its_canvas() -> None:
     assert annotation["target"]["selector"]["value"] == "xywh=400,800,1200,600"
     link = annotation["body"][1]
     assert link == {"id": "https://library.example/m/canvas/7#xywh=40,80,120,160", "type": "Canvas"}
+
+
+def test_pictures_of_one_canvas_share_it() -> None:
+    """Two pictures fill the halves of a canvas; one has no service, so that nobody but its library can show it."""
+    page = {iiif.CANVAS: "https://library.example/c/1", iiif.CANVAS_WIDTH: "4000", iiif.CANVAS_HEIGHT: "1600"}
+    halves = [
+        {**page, iiif.CANVAS_PART: "0,0,2000,1600", iiif.SERVICE: "https://library.example/i/left"},
+        {**page, iiif.CANVAS_PART: "2000,0,2000,1600", "canvas_label": "fol. 1"},
+    ]
+    found = [finding(f"https://library.example/c/{k}", metadata=half) for k, half in enumerate(halves)]
+    (canvas,) = manifest(found)["items"]
+    read_by_a_viewer(manifest(found))
+    (painted,) = canvas["items"][0]["items"]
+    assert painted["target"] == "https://library.example/c/1#xywh=0,0,2000,1600"
+    targets = [item["target"]["selector"]["value"] for item in canvas["annotations"][0]["items"]]
+    assert targets == ["xywh=200,400,600,300", "xywh=2200,400,600,300"]
+
+
+def test_a_canvas_without_a_size_has_that_of_its_image() -> None:
+    (canvas,) = manifest([finding(metadata={iiif.CANVAS: "https://library.example/c/1"})])["items"]
+    assert (canvas["width"], canvas["height"], canvas["items"][0]["items"]) == (1000, 800, [])
 
 
 def test_without_findings_there_is_an_empty_collection() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from PIL import Image
 
 from cli.report import ReportWriter
 from cli.report_page import chance
+from index.annotations import Judgement
+from index.judgements import read_decisions
 from matcher.errors import InputError
 from matcher.types import Match, Region, Transform
 
@@ -68,6 +71,8 @@ class Page(HTMLParser):
         self.links: list[str] = []
         self.tags: set[str] = set()
         self.text = ""
+        self.pairs: list[str] = []
+        self.scripts: list[dict[str, str | None]] = []
         self.feed(path.read_text(encoding="utf-8"))
         assert self.open == []
 
@@ -78,6 +83,10 @@ class Page(HTMLParser):
         values = dict(attrs)
         if tag == "img":
             self.images.append(values)
+        if tag == "script":
+            self.scripts.append(values)
+        if pair := values.get("data-pair"):
+            self.pairs.append(pair)
         if href := values.get("href"):
             self.links.append(href)
 
@@ -85,7 +94,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open[-1:] != ["style"]:
+        if self.open[-1:] not in (["style"], ["script"]):
             self.text += data
 
 
@@ -118,7 +127,8 @@ def test_shows_the_proofs_of_every_hit_from_its_own_folder(scans: Path, tmp_path
             assert max(picture.size) <= 2400
     assert len({image["src"] for image in page.images}) == len(page.images)
     assert all(link.startswith(("pictures/", "#")) for link in page.links)
-    assert not page.tags & {"script", "link", "iframe"}
+    assert not page.tags & {"link", "iframe"}
+    assert page.scripts == [{}]
     assert "url(" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for words in ("mirrored", "turned 90° clockwise", "0.50 ×", "60 × 50 px at 40, 30"):
         assert words in page.text
@@ -166,7 +176,7 @@ def test_names_are_harmless_and_unique(scans: Path, tmp_path: Path, name: str) -
     out = tmp_path / "out"
     hit = Hit(scans / "page.png", image=name)
     page = written(out, *(Answer(name, scans / "query.png", hits=(hit,)) for _ in range(2)))
-    assert "script" not in page.tags
+    assert page.scripts == [{}]
     assert page.text.count(name) >= 2 if name else True
     assert len({image["src"] for image in page.images}) == len(page.images) == 10
     assert all((out / unquote(str(image["src"]))).is_file() for image in page.images)
@@ -182,6 +192,22 @@ def test_a_name_that_is_no_utf8_can_be_written(scans: Path, tmp_path: Path) -> N
     page = written(tmp_path / "out", Answer(name, scans / "query.png", hits=(Hit(scans / name, image=name),)))
     assert "scan-\ufffd.png" in page.text
     assert len(page.images) == 5
+
+
+def test_every_hit_can_be_judged_as_the_command_reads_it(scans: Path, tmp_path: Path) -> None:
+    name = os.fsdecode(b"<b>\"caf\xe9'.png")
+    answer = Answer(
+        name, scans / "query.png", Region(1, 2, 30, 40), hits=(Hit(scans / "page.png", image=name, page=2),)
+    )
+    page = written(tmp_path / "out", answer, Answer("lost", scans / "lost.png", hits=(Hit(scans / "page.png"),)))
+    decisions = tmp_path / "decisions.jsonl"
+    decisions.write_text("\n".join(json.dumps({**json.loads(pair), "verdict": "same"}) for pair in page.pairs))
+    assert read_decisions(decisions) == [
+        Judgement(
+            *(str(scans / "query.png"), 0, Region(1, 2, 30, 40), name, 2, Region(40, 30, 60, 50), "same"),
+        ),
+        Judgement(str(scans / "lost.png"), 0, None, "scans/p01.png", 0, Region(40, 30, 60, 50), "same"),
+    ]
 
 
 def test_the_old_report_stays_until_the_new_one_is_whole(scans: Path, tmp_path: Path) -> None:
