@@ -104,8 +104,9 @@ class _Place:
     def svg(self, outline: NDArray[np.float64]) -> str:
         """Return an outline on the sheet as an SVG document in units of the canvas."""
         numbers = iter(self._placed(outline))
-        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(numbers, numbers, strict=True))
-        return f'<svg xmlns="http://www.w3.org/2000/svg"><polygon points="{corners}"/></svg>'
+        corners = " L ".join(f"{x:.1f},{y:.1f}" for x, y in zip(numbers, numbers, strict=True))
+        # A path, not a polygon: Mirador draws no other shape.
+        return f'<svg xmlns="http://www.w3.org/2000/svg"><path d="M {corners} Z"/></svg>'
 
     def target(self) -> str:
         """Return the canvas, or the part of it that the sheet fills."""
@@ -211,5 +212,12 @@ def _address(name: str, base: str) -> str:
     return base + quote(os.fsencode(name.lstrip("/")))
 
 
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _plain(value: Any) -> str:
+    """Return a value as people read it: a text as it is, numbers with seven digits."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, list):
+            return [short(item) for item in value]
+        return float(f"{value:.7g}") if isinstance(value, float) else value
+
+    return value if isinstance(value, str) else json.dumps(short(value), ensure_ascii=False)
