@@ -18,6 +18,8 @@ __all__ = ["COMMANDS", "Commands", "calque", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "add": ("cli.add", "Put images, folders, lists, PDFs into an index; creates it."),
     "search": ("cli.search", "Find a picture, or many, on the images of an index."),
+    "groups": ("cli.groups", "Find everything in an index that is there more than once."),
+    "trace": ("cli.trace", "Look for every picture of a collection in another."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
@@ -28,7 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("cli.train", "Train a vocabulary for an unusual collection."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
-_WRITES_TO_AN_INDEX = ("add", "judge", "remove", "compact")
+_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace")
 _INTERRUPTED = 130
 
 
@@ -61,8 +63,8 @@ class Commands(click.Group):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
         except KeyboardInterrupt:
-            writes = ctx.invoked_subcommand in _WRITES_TO_AN_INDEX
-            advice = "; the index is valid, run the same command again to go on" if writes else ""
+            goes_on = ctx.invoked_subcommand in _GOES_ON
+            advice = "; the index is valid, run the same command again to go on" if goes_on else ""
             click.echo(f"\ncalque: interrupted{advice}", err=True)
             return _INTERRUPTED
         return status

@@ -1,0 +1,331 @@
+"""The verified pairs of a collection: every image is asked once, and what it is found on is kept beside the catalogue.
+
+``links.sqlite`` is derived: deleting it costs nothing but the time to ask again. What an image was found on is entered
+whole or not at all, so that whoever is interrupted, or killed, goes on where it was. Images added later are asked
+against all; those that were there before need not be asked again, for a link joins two images whichever was asked.
+Catalogue ids are never used twice, so links of images that have been removed are known as such, and swept out.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import cv2
+import numpy as np
+
+from index._sqlite import Database
+from index.places import overlaps
+from index.search import Query, search
+from index.verification import RELATIONS
+from matcher.errors import CalqueError
+from matcher.types import Region
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from index.catalogue import ImageRecord
+    from index.search import Answer
+    from index.store import Index
+
+__all__ = ["LINK", "LINKS_FILE", "Asked", "Links", "find_links", "pictures_on", "spots"]
+
+LINKS_FILE = "links.sqlite"
+"""Name, in an index's folder, of the database of its links."""
+
+LINK = np.dtype(
+    [
+        ("a", np.int64),
+        ("b", np.int64),
+        ("chance", np.float64),
+        ("inliers", np.int32),
+        ("relation", np.uint8),
+        ("a_box", np.float64, 4),
+        ("b_box", np.float64, 4),
+        ("transform", np.float64, (3, 3)),
+    ]
+)
+"""One link: the image asked and the image found, false alarms expected for each image of an index, agreeing cells,
+number in `RELATIONS`, boxes of the agreeing evidence on both (x, y, width, height), map from `a` to `b`."""
+
+_VERSION = 1
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS asked (image INTEGER PRIMARY KEY, digest BLOB NOT NULL, log_chance REAL NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS links "
+    "(a INTEGER NOT NULL, b INTEGER NOT NULL, chance REAL NOT NULL, link BLOB NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS links_by_a ON links (a)",
+    "CREATE INDEX IF NOT EXISTS links_by_b ON links (b)",
+    f"PRAGMA user_version = {_VERSION}",
+)
+
+_BATCH = 16
+"""Images asked at a time: work that an interruption may cost."""
+
+_PICTURES = ("illustration", "ornament", "initial")
+_SAME = 0.5
+_NEIGHBOURS = 3
+_REACH = 3.0
+"""Agreements belong together up to this many times the usual distance of the third nearest."""
+
+_SPOT = 6
+_SPOT_SHARE = 0.25
+"""Agreements that a spot has at the least: altogether, and of those of the largest."""
+
+_LOOKS = 12
+"""Places on an image looked at again, at the most."""
+
+_WHOLE = 0.5
+"""Share of its image from which on a place fills it, and need not be looked at by itself."""
+
+_COVERED = 0.4
+"""Share of a place that the evidence must cover: else what agrees is a letter beside it."""
+
+
+class Links:
+    """The links of the index in a folder. Close it, or use it in a ``with`` block.
+
+    Raises
+    ------
+    CalqueError
+        If the folder cannot be written.
+    CorruptIndex
+        If the file is no database of links.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LINKS_FILE
+        try:
+            with closing(sqlite3.connect(self.path, timeout=60)) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            raise CalqueError(
+                f"{self.path} cannot be written ({error}); links are kept in the index's folder: "
+                "ask for the right to write there, or copy the index"
+            ) from error
+        self._db = Database(self.path, writable=True)
+        with self._db.transaction():
+            ((version,),) = self._db.rows("PRAGMA user_version")
+            if version not in (0, _VERSION):  # of another calque: all of it can be found again
+                self._db.change("DROP TABLE asked")
+                self._db.change("DROP TABLE links")
+            for statement in _SCHEMA:
+                self._db.change(statement)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def asked(self) -> dict[int, float]:
+        """Return the ids of the images asked, and log10 of the chance up to which their links were kept."""
+        return dict(self._db.rows("SELECT image, log_chance FROM asked"))
+
+    def enter(self, answers: Iterable[tuple[ImageRecord, NDArray]], log_chance: float) -> None:
+        """Enter what images were found on, `LINK` arrays, and log10 of the chance up to which links are kept."""
+        with self._db.transaction("links"):
+            for image, found in answers:
+                self._db.change("DELETE FROM links WHERE a = ?", image.id)
+                for link in found:
+                    a, b, chance = int(link["a"]), int(link["b"]), float(link["chance"])
+                    self._db.change("INSERT INTO links VALUES (?, ?, ?, ?)", a, b, chance, link.tobytes())
+                self._db.change("INSERT OR REPLACE INTO asked VALUES (?, ?, ?)", image.id, image.digest, log_chance)
+
+    def sweep(self, living: Mapping[int, ImageRecord]) -> None:
+        """Forget the images that are not among `living`, by id, or have become others there, and their links."""
+        rows = self._db.rows("SELECT image, digest FROM asked UNION ALL SELECT DISTINCT b, NULL FROM links")
+        gone = {
+            image
+            for image, digest in rows
+            if image not in living or (digest is not None and digest != living[image].digest)
+        }
+        with self._db.transaction("sweep"):
+            for image in gone:
+                self._db.change("DELETE FROM asked WHERE image = ?", image)
+                self._db.change("DELETE FROM links WHERE a = ? OR b = ?", image, image)
+
+    def read(self, chance: float) -> NDArray:
+        """Return the links with at most `chance` false alarms for each image of the index, `LINK`, surest first."""
+        rows = self._db.rows("SELECT link FROM links WHERE chance <= ? ORDER BY chance, a, b, link", chance)
+        return np.frombuffer(bytearray().join(link for (link,) in rows), LINK)
+
+
+class Asked(NamedTuple):
+    """What `find_links` did: images asked, and name and reason of those that could not be."""
+
+    images: int
+    failed: list[tuple[str, str]]
+
+
+def find_links(
+    index: Index,
+    links: Links,
+    *,
+    max_false_alarms: float = 1.0,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Asked:
+    """Ask the images of an index that have not been asked before, and enter what they are found on.
+
+    Parameters
+    ----------
+    index : Index
+    links : Links
+    max_false_alarms : float
+        As of `index.search.search`; images asked with fewer are asked again.
+    threads : int, optional
+        By default one per core.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+    """
+    records = {record.id: record for record in index.images()}
+    links.sweep(records)
+    log_chance = math.log10(max_false_alarms / max(1, len(records)))
+    asked = links.asked()
+    todo = [record for record in records.values() if asked.get(record.id, -math.inf) < log_chance]
+    asking = _Asking(index, list(records.values()), max_false_alarms, threads)
+    failed: list[tuple[str, str]] = []
+    for start in range(0, len(todo), _BATCH):
+        batch = todo[start : start + _BATCH]
+        found = asking.answers(batch)
+        links.enter([(record, np.array(found[record.id], LINK)) for record in batch if record.id in found], log_chance)
+        failed += asking.failed
+        if progress is not None:
+            progress(start + len(batch), len(todo))
+    return Asked(len(todo), failed)
+
+
+class _Asking:
+    """Asks images, and then by themselves the places on them that others seem to show too.
+
+    A whole page of type proves little about a small cut on it: the more there is to compare, the more agrees by chance.
+    And it proves too much where type is printed as evenly as today: then lines agree with lines. So what does not fill
+    its image is linked by what is found of it alone.
+    """
+
+    def __init__(
+        self, index: Index, records: Sequence[ImageRecord], max_false_alarms: float, threads: int | None
+    ) -> None:
+        self._index = index
+        self._ids = {(record.path, record.page): record.id for record in records}
+        self._limit = max_false_alarms
+        self._threads = threads
+        self.failed: list[tuple[str, str]] = []
+
+    def answers(self, batch: Sequence[ImageRecord]) -> dict[int, list[tuple[Any, ...]]]:
+        """Return the links of each image, rows of `LINK`; `failed` are those of the batch that could not be asked."""
+        self.failed = []
+        found: dict[int, list[tuple[Any, ...]]] = {}
+        again: list[tuple[ImageRecord, bool, NDArray[np.float64]]] = []
+        for record, answer in self._asked([(record, None) for record in batch]):
+            if answer.error is not None:
+                self.failed.append((record.name, answer.error))
+                continue
+            rows = self._rows(record.id, answer)
+            found[record.id] = [row for row in rows if _fills(row[5], record)]
+            again += [(record, known, box) for known, box in self._places(record, rows)]
+        asked = self._asked([(record, _grown(box, record)) for record, _, box in again])
+        for (record, known, box), (_, answer) in zip(again, asked, strict=True):
+            rows = [row for row in self._rows(record.id, answer) if _covers(row[5], box)]
+            # Type repeats itself on a page, a block cannot be printed twice at once.
+            on_image = Counter(row[1] for row in rows) + Counter([record.id])
+            if known or sum(times > 1 for times in on_image.values()) < 2:
+                found[record.id] += rows
+        return found
+
+    def _asked(self, what: Sequence[tuple[ImageRecord, Region | None]]) -> Iterator[tuple[ImageRecord, Answer]]:
+        queries = [Query("", Path(record.path), region, record.page) for record, region in what]
+        answers = search(self._index, queries, max_false_alarms=self._limit, threads=self._threads)
+        for (record, _), answer in zip(what, answers, strict=True):
+            yield record, answer
+
+    def _rows(self, asking: int, answer: Answer) -> list[tuple[Any, ...]]:
+        """Return an answer as links."""
+        rows: list[tuple[Any, ...]] = []
+        for hit in answer.hits:
+            match, other = hit.match, self._ids[hit.path, hit.page]
+            chance, relation = hit.false_alarms / len(self._ids), RELATIONS.index(match.relation)
+            for spot in spots(match.query_points):
+                ours, theirs = _box(match.query_points[spot]), _box(match.image_points[spot])
+                if other != asking or not overlaps(ours, theirs[None])[0]:  # else it finds itself
+                    rows.append((asking, other, chance, len(spot), relation, ours, theirs, match.transform.matrix))
+        return rows
+
+    def _places(self, record: ImageRecord, rows: Sequence[tuple[Any, ...]]) -> list[tuple[bool, NDArray[np.float64]]]:
+        """Return where to look again, and whether pictures are known to be there: the zones, where there are any."""
+        zones = pictures_on(self._index, record.id)
+        boxes = zones if len(zones) else [row[5] for row in sorted(rows, key=lambda row: float(row[2]))]
+        chosen: list[NDArray[np.float64]] = []
+        for box in boxes:
+            if _fills(box, record):
+                continue
+            if not chosen or (overlaps(box, np.array(chosen)) < _SAME).all():
+                chosen.append(box)
+        return [(len(zones) > 0, box) for box in chosen[:_LOOKS]]
+
+
+def pictures_on(index: Index, image_id: int) -> NDArray[np.float64]:
+    """Return the boxes of the zones of an image that are pictures, float64 (n, 4)."""
+    boxes = [zone.box.as_list() for zone in index.regions(image_id) if zone.kind in _PICTURES]
+    return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _fills(box: NDArray[np.float64], record: ImageRecord) -> bool:
+    return bool(box[2:].prod() >= _WHOLE * record.width * record.height)
+
+
+def _covers(evidence: NDArray[np.float64], place: NDArray[np.float64]) -> bool:
+    return bool(evidence[2:].prod() >= _COVERED * place[2:].prod())
+
+
+def _grown(box: NDArray[np.float64], record: ImageRecord) -> Region | None:
+    """Return a place with what lies close around it: evidence ends where features end."""
+    more = 0.05 * float(box[2:].max()) + 4
+    return Region(*(box[:2] - more), *(box[2:] + 2 * more)).clipped(record.width, record.height)
+
+
+def _box(points: NDArray[np.float32]) -> NDArray[np.float64]:
+    low = points.min(axis=0).astype(np.float64)
+    return np.concatenate([low, np.maximum(points.max(axis=0) - low, 1.0)])
+
+
+def spots(points: NDArray[np.float32]) -> list[NDArray[np.intp]]:
+    """Return which of the places of agreement belong together; what agrees here and there by chance belongs to none.
+
+    A match of two whole pages may rest on two pictures that both show, and now and then on a detail far from either.
+
+    Parameters
+    ----------
+    points : float32, shape (n, 2)
+        Inliers of one match on one of its images.
+
+    Returns
+    -------
+    list of int arrays
+        Rows of `points`, the largest spot first.
+    """
+    if len(points) < _SPOT:
+        return [np.arange(len(points))]
+    sample = points[:: max(1, len(points) // 400)]
+    distances = np.linalg.norm(sample[:, None] - points[None], axis=2)
+    usual = float(np.median(np.partition(distances, _NEIGHBOURS, axis=1)[:, _NEIGHBOURS]))
+    column, row = ((points - points.min(axis=0)) / max(_REACH / 2 * usual, 1.0)).astype(np.intp).T
+    cells = np.zeros((row.max() + 1, column.max() + 1), np.uint8)
+    cells[row, column] = 1
+    _, numbers = cv2.connectedComponents(cv2.dilate(cells, np.ones((3, 3))), connectivity=8)
+    found = [np.flatnonzero(numbers[row, column] == number) for number in range(1, numbers.max() + 1)]
+    least = max(_SPOT, _SPOT_SHARE * max(map(len, found)))
+    return sorted((spot for spot in found if len(spot) >= least), key=len, reverse=True) or [np.arange(len(points))]
