@@ -60,8 +60,8 @@ class Vocabulary:
         Directions of the signature bits.
     medians : int8, shape (k, 64)
         Medians of the projections of each word's descriptors, in steps of 1/256.
-    likeness : float32, shape (d + 3,)
-        Weights that tell pictures from type, see `matcher.selection.picture_likeness`.
+    likeness : float32, shape (w,)
+        The network that tells pictures from type, see `matcher.selection.PictureNetwork`; empty where there is none.
     """
 
     name: str

@@ -1,14 +1,15 @@
 """Which features of an image are worth keeping when there is room for only so many.
 
-A page of type carries several times more keypoints than the pictures on it, all alike. A linear classifier on the
-descriptor says, weakly, whether a feature looks like picture or like type; averaged over its neighbourhood it says so
-well (on pages of books it has not seen: area under the curve 0.98). Features are ranked by strength × size × that
-likeness.
+A page of type carries several times more keypoints than the pictures on it, all alike. A small network tells, for each
+feature, whether it lies on a picture or on type: from its descriptor, size and strength, and from what the features
+around it are like on average, within one line of type up to several. On pages of books it has not seen, a tenth of
+the features on type look as much like picture as nine tenths of those on woodcut initials (area under the ROC curve
+0.96; illustrations 0.99).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,18 +17,75 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["choose", "picture_likeness"]
+__all__ = ["LEAST_LIKENESS", "PictureNetwork", "choose", "picture_likeness", "surroundings", "weighted"]
 
-_CELL = 32  # pixels: about two lines of type
-_BLUR = 1.5  # cells
-_CLIP = 3.0  # one feature must not decide for a neighbourhood
-_SHARPNESS = 2.0  # of the step from type to picture
+LEAST_LIKENESS = 0.1
+"""Features less like a picture than this are not kept, but for the strongest few."""
+
+_FEW = 300
+"""Features that are kept of an image whatever they look like, if it has so many."""
+
+_DIRECTIONS = 16
+_HIDDEN = 32
+_CELL = 16  # pixels
+_REACHES = (16, 32, 64, 128)  # pixels: from less than a line of type to a paragraph
+_SPREAD = 4.0  # brings projected descriptors to about unit variance
+_NONE = 0.05  # features per cell, as good as none
 
 
-def picture_likeness(
-    points: NDArray[np.float32], descriptors: NDArray[np.float32], sizes: NDArray, responses: NDArray, weights: NDArray
+class PictureNetwork(NamedTuple):
+    """Weights of the network, a perceptron with one hidden layer.
+
+    Attributes
+    ----------
+    mean : float32, shape (d,)
+        Of descriptors.
+    directions : float32, shape (16, d)
+        Principal components of descriptors.
+    hidden, hidden_bias : float32, shapes (c, 32), (32,)
+        First layer, on the c columns of `surroundings`.
+    output : float32, shape (33,)
+        Second layer, the bias last.
+    """
+
+    mean: NDArray[np.float32]
+    directions: NDArray[np.float32]
+    hidden: NDArray[np.float32]
+    hidden_bias: NDArray[np.float32]
+    output: NDArray[np.float32]
+
+    @classmethod
+    def blank(cls, d: int) -> PictureNetwork:
+        """Return a network of zeros for descriptors of `d` components."""
+        own = _DIRECTIONS + 2
+        columns = own + len(_REACHES) * (own + 1)
+        shapes = [(d,), (_DIRECTIONS, d), (columns, _HIDDEN), (_HIDDEN,), (_HIDDEN + 1,)]
+        return cls(*(np.zeros(shape, np.float32) for shape in shapes))
+
+    @classmethod
+    def unpacked(cls, weights: NDArray[np.float32], d: int) -> PictureNetwork:
+        """Return the network that `packed` made `weights` of, for descriptors of `d` components."""
+        blank = cls.blank(d)
+        ends = np.cumsum([part.size for part in blank])
+        if weights.shape != (ends[-1],):
+            raise ValueError(f"weights of shape {weights.shape} are no network for {d} components, {(ends[-1],)} is")
+        parts = np.split(weights, ends[:-1])
+        return cls(*(part.reshape(like.shape) for part, like in zip(parts, blank, strict=True)))
+
+    def packed(self) -> NDArray[np.float32]:
+        """Return all weights, one after the other."""
+        return np.concatenate([part.ravel() for part in self]).astype(np.float32)
+
+
+def surroundings(
+    points: NDArray[np.float32],
+    descriptors: NDArray[np.float32],
+    sizes: NDArray,
+    responses: NDArray,
+    mean: NDArray[np.float32],
+    directions: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Return how much the neighbourhood of each feature looks like picture rather than type, 0 to 1.
+    """Return what the network sees of each feature.
 
     Parameters
     ----------
@@ -37,8 +95,42 @@ def picture_likeness(
         Unit-length descriptors.
     sizes, responses : shape (n,)
         Keypoint diameters in pixels of the extracted image, detector strengths.
-    weights : float32, shape (d + 3,)
-        Of the descriptor, log2 of the size, logarithm of the strength, and one.
+    mean, directions : float32, shapes (d,), (16, d)
+        See `PictureNetwork`.
+
+    Returns
+    -------
+    float32, shape (n, c)
+        The feature's own projections, size and strength; then, for each reach, their means over the neighbourhood and
+        how many features it holds.
+    """
+    strength = np.log(100 * responses + 0.1)
+    own = np.column_stack([(descriptors - mean) @ directions.T * _SPREAD, np.log2(np.maximum(sizes, 0.1)), strength])
+    column, row = (np.maximum(points, 0) // _CELL).astype(np.intp).T
+    height, width = int(row.max()) + 1, int(column.max()) + 1
+    cells = row * width + column
+    sums = np.stack([np.bincount(cells, values, height * width) for values in (np.ones(len(own)), *own.T)])
+    maps = sums.astype(np.float32).reshape(-1, height, width)
+    parts = [own]
+    for reach in _REACHES:
+        blurred = (cv2.GaussianBlur(each, (0, 0), reach / _CELL, borderType=cv2.BORDER_CONSTANT) for each in maps)
+        near = np.stack([each[row, column] for each in blurred], axis=1)
+        many = near[:, :1] + _NONE
+        parts += [near[:, 1:] / many, np.log(many)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def picture_likeness(
+    points: NDArray[np.float32], descriptors: NDArray[np.float32], sizes: NDArray, responses: NDArray, weights: NDArray
+) -> NDArray[np.float32]:
+    """Return how much each feature looks like part of a picture rather than of type, 0 to 1.
+
+    Parameters
+    ----------
+    points, descriptors, sizes, responses
+        See `surroundings`.
+    weights : float32, shape (w,)
+        A `PictureNetwork`, packed.
 
     Returns
     -------
@@ -46,16 +138,15 @@ def picture_likeness(
     """
     if len(points) == 0:
         return np.zeros(0, dtype=np.float32)
-    alone = descriptors @ weights[:-3] + weights[-3] * np.log2(sizes) + weights[-2] * np.log(100 * responses + 0.1)
-    alone = np.clip(alone + weights[-1], -_CLIP, _CLIP)
-    column, row = (np.maximum(points, 0) // _CELL).astype(np.intp).T
-    shape = (int(row.max()) + 1, int(column.max()) + 1)
-    cells = row * shape[1] + column
-    total = np.bincount(cells, alone, shape[0] * shape[1]).reshape(shape)
-    count = np.bincount(cells, minlength=shape[0] * shape[1]).astype(np.float64).reshape(shape)
-    near, many = (cv2.GaussianBlur(x, (0, 0), _BLUR, borderType=cv2.BORDER_CONSTANT) for x in (total, count))
-    mean = (near / (many + 1))[row, column]
-    return np.asarray(1 / (1 + np.exp(-_SHARPNESS * mean)), dtype=np.float32)
+    network = PictureNetwork.unpacked(weights, descriptors.shape[1])
+    seen = surroundings(points, descriptors, sizes, responses, network.mean, network.directions)
+    hidden = np.maximum(seen @ network.hidden + network.hidden_bias, 0)
+    return np.asarray(1 / (1 + np.exp(-(hidden @ network.output[:-1] + network.output[-1]))), dtype=np.float32)
+
+
+def weighted(responses: NDArray, likeness: NDArray) -> NDArray:
+    """Return detector strengths that count type for less."""
+    return responses * np.sqrt(likeness)
 
 
 def choose(sizes: NDArray, responses: NDArray, likeness: NDArray, budget: int | None) -> NDArray[np.intp]:
@@ -66,9 +157,12 @@ def choose(sizes: NDArray, responses: NDArray, likeness: NDArray, budget: int | 
     sizes, responses, likeness : shape (n,)
         Keypoint diameters, detector strengths, and `picture_likeness` or ones.
     budget : int or None
-        How many at most; None keeps all.
+        How many at most; None keeps all, of type too.
     """
-    if budget is None or len(sizes) <= budget:
+    if budget is None:
         return np.arange(len(sizes))
-    best = np.argsort(-(responses * sizes * likeness), kind="stable")[:budget]
-    return np.sort(best)
+    best = np.argsort(-(sizes * weighted(responses, likeness)), kind="stable")
+    pictures = likeness[best] >= LEAST_LIKENESS
+    kept = best[pictures][:budget]
+    others = best[~pictures][: max(0, min(_FEW, budget) - len(kept))]
+    return np.sort(np.concatenate([kept, others]))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from matcher.selection import choose, picture_likeness
+from matcher.selection import choose, picture_likeness, weighted
 from matcher.types import Features
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Sift:
     ----------
     max_features : int or None
         Features kept per image, by strength, size and likeness to a picture; None keeps all.
-    likeness : float32, shape (131,), or None
+    likeness : float32, shape (w,), or None
         Weights of `matcher.selection.picture_likeness`; None takes type for as good as pictures.
     contrast : float
         OpenCV's contrast threshold.
@@ -105,7 +105,7 @@ class Sift:
             points=(points[chosen] - _SHIFT + 0.5) * scale - 0.5,
             sizes=sizes[chosen] * np.sqrt(scale.prod()),
             angles=geometry[chosen, 3] % 360,
-            responses=responses[chosen] * weights[chosen],
+            responses=weighted(responses, weights)[chosen],
             descriptors=descriptors[chosen],
             width=scan.width,
             height=scan.height,
