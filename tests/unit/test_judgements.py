@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -80,12 +81,11 @@ def test_of_every_pair_exactly_the_last_stands(pairs: list[tuple[str, str, str]]
 @pytest.fixture
 def index(scans_index: Path, tmp_path: Path) -> Index:
     """A copy of the index of the collection, open for writing."""
-    import shutil
-
     with Index.open(shutil.copytree(scans_index, tmp_path / "own.calque"), writable=True) as opened:
         yield opened
 
 
+@pytest.mark.compiled
 def test_groups_are_told_what_to_join_and_what_to_keep_apart(index: Index) -> None:
     a, b, c = "scans/a/camera.jpg", "scans/b/coins.jpg", "scans/a/brick.jpg"
     index.add_judgements(
@@ -105,6 +105,7 @@ def test_groups_are_told_what_to_join_and_what_to_keep_apart(index: Index) -> No
     assert cannot_link(index) == []
 
 
+@pytest.mark.compiled
 def test_images_are_called_as_the_index_calls_them(
     index: Index, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +119,7 @@ def test_images_are_called_as_the_index_calls_them(
     ]
 
 
+@pytest.mark.compiled
 def test_judgements_outlive_their_images(index: Index, collection: Collection) -> None:
     name = "scans/a/camera.jpg"
     index.add_judgements([judged(name, "scans/b/coins.jpg", note="worn")])
@@ -171,6 +173,7 @@ def test_a_line_that_is_no_decision_is_named(tmp_path: Path, line: str, complain
 # Ground truth
 
 
+@pytest.mark.compiled
 def test_what_is_the_same_as_the_same_is_the_same(index: Index) -> None:
     a, b, c, d = (f"scans/{name}.jpg" for name in ("a/camera", "b/coins", "a/brick", "b/astronaut"))
     index.add_judgements(
@@ -192,6 +195,7 @@ def test_what_is_the_same_as_the_same_is_the_same(index: Index) -> None:
     assert told[a]["region"] == BOX.as_list()
 
 
+@pytest.mark.compiled
 def test_only_what_is_judged_counts(index: Index, collection: Collection, photograph: Path) -> None:
     right = "scans/a/camera.jpg"
     wrong = "scans/b/coins.jpg"
@@ -205,6 +209,7 @@ def test_only_what_is_judged_counts(index: Index, collection: Collection, photog
     assert (at[1e-3]["right"], at[1e-3]["wrong"], at[1e-3]["precision"], at[1e-3]["recall"]) == (1, 0, 1.0, 1.0)
 
 
+@pytest.mark.compiled
 def test_a_truth_names_images_by_path_too(
     index: Index, collection: Collection, photograph: Path, tmp_path: Path
 ) -> None:
@@ -244,6 +249,7 @@ def test_a_truth_names_images_by_path_too(
         [],
     ],
 )
+@pytest.mark.compiled
 def test_a_truth_without_sense_is_refused(index: Index, query: Any) -> None:
     with pytest.raises(InputError, match="no sense"):
         evaluate_index(index, {"queries": [query]})

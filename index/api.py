@@ -1,0 +1,219 @@
+"""The Python interface: everything that the commands do, in a dozen names. ``docs/api.md`` is its guide.
+
+What these names return is described where it is defined: `Answer` and `Hit` in `index.search`, `Match` in
+`matcher.types`, `Group` in `index.groups`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from index.annotations import Judgement
+from index.comparison import compare
+from index.crops import CropWriter
+from index.durable import replacing
+from index.exports import coco, findings, graphml, make_folder
+from index.groups import Group, group_as_dict, group_findings, group_graph
+from index.groups import groups as grouped
+from index.links import Links, find_links
+from index.page_files import write_page_files
+from index.search import Answer, Query, answer_as_dict, search
+from index.store import Index
+from index.tracing import Journal, photos_of
+from index.tracing import trace as trace_photos
+from index.training import train
+from index.truth import evaluate_index, judged_truth, read_truth
+from index.web_annotations import DEFAULT_ADDRESS, manifest
+from matcher.errors import InputError
+from matcher.types import Region
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+__all__ = [
+    "Index",
+    "Judgement",
+    "Query",
+    "Region",
+    "compare",
+    "evaluate",
+    "export",
+    "groups",
+    "rows",
+    "search",
+    "trace",
+    "train",
+]
+
+Form = Literal["iiif", "coco", "alto", "page", "crops", "graphml"]
+
+
+def groups(
+    index: Index,
+    *,
+    max_false_alarms: float = 1e-3,
+    furniture: int | None = 8,
+    where: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Group]:
+    """Group everything that an index has more than once, the largest group first.
+
+    Images that have not been asked before are asked, and what they are found on is kept in the index's folder: the
+    next call asks only for what has been added since.
+
+    Parameters
+    ----------
+    index : Index
+    max_false_alarms, furniture
+        As of `index.groups.groups`.
+    where : str, optional
+        Only images whose metadata fits this condition, as of `Index.select`.
+    threads : int, optional
+        By default one per core.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+
+    Raises
+    ------
+    CalqueError
+        If an image cannot be read any more.
+    """
+    only = None if where is None else index.select(where)
+    with Links(index.path) as links:
+        asked = find_links(index, links, threads=threads, progress=progress)
+        if asked.failed:
+            name, reason = asked.failed[0]
+            raise InputError(f"{name}: {reason} (and {len(asked.failed) - 1} more); take it out with Index.remove")
+        return grouped(index, links, max_false_alarms=max_false_alarms, furniture=furniture, only=only).groups
+
+
+def trace(
+    photos: Path | str,
+    index: Index,
+    *,
+    journal: Path | str | None = None,
+    max_false_alarms: float = 1e-3,
+    top: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Answer]:
+    """Look for every picture of one collection on the images of an index.
+
+    Parameters
+    ----------
+    photos : path
+        An index, or whatever can be added to one: a folder, a list, a file.
+    index : Index
+        Where to look.
+    journal : path, optional
+        A folder that keeps what has been answered: the same call, again, asks only for what is missing.
+    max_false_alarms, top, threads
+        As of `search`.
+    progress : callable, optional
+        Called as ``progress(done, total)``.
+
+    Yields
+    ------
+    Answer
+        One for each picture, those that cannot be read with an ``error``.
+    """
+    asked, unusable = photos_of(Path(photos))
+    for failure in unusable:
+        yield Answer(failure.name, Path(failure.name), None, 0.0, (), error=failure.reason)
+    options: dict[str, Any] = {"max_false_alarms": max_false_alarms, "top": top}
+    if journal is None:
+        yield from trace_photos(index, asked, threads=threads, progress=progress, **options)
+        return
+    with Journal(Path(journal), index, **options) as kept:
+        yield from trace_photos(index, asked, kept, threads=threads, progress=progress, **options)
+
+
+def evaluate(
+    index: Index,
+    truth: Path | str | None = None,
+    *,
+    part: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Measure searches of an index by a file of ground truth, or without one by its judgements.
+
+    The form of the file is described in `index.truth`, parameters and the figures returned in
+    `index.truth.evaluate_index`.
+    """
+    if truth is None:
+        return evaluate_index(index, judged_truth(index), part=part, threads=threads, progress=progress)
+    path = Path(truth)
+    known = read_truth(path)
+    return evaluate_index(index, known, path.parent, part=part, threads=threads, progress=progress)
+
+
+def rows(found: Iterable[Answer] | Iterable[Group]) -> Iterator[dict[str, Any]]:
+    """Yield what was found as flat rows of plain values, one for each hit or member: for a table, or pandas."""
+    for item in found:
+        if isinstance(item, Group):
+            yield from ({"group": item.number, **member} for member in group_as_dict(item)["members"])
+        else:
+            known = {"query": item.id, "query_image": str(item.image), "query_page": item.page}
+            yield from ({**known, **hit} for hit in answer_as_dict(item)["hits"])
+
+
+def export(
+    index: Index,
+    found: Sequence[Answer] | Sequence[Group],
+    form: Form,
+    path: Path | str,
+    *,
+    base_url: str = DEFAULT_ADDRESS,
+) -> None:
+    """Write what was found in a form that other programs read.
+
+    Parameters
+    ----------
+    index : Index
+        Where it was found.
+    found : sequence of Answer, or of Group
+    form : str
+        ``iiif``: a manifest with Web Annotations; ``coco``: a COCO data set; ``graphml``: a graph, of groups only.
+        ``alto``, ``page``: a folder with an XML file for each image; ``crops``: a folder with a picture of each hit, of
+        answers only.
+    path : path
+        The file or folder to write.
+    base_url : str
+        For ``iiif``, where the scans are served.
+
+    Raises
+    ------
+    InputError
+        If the form is unknown, or not one of what was found, or nothing can be written there.
+    """
+    target = Path(path)
+    answers = [item for item in found if isinstance(item, Answer)]
+    grouped = [item for item in found if isinstance(item, Group)]
+    if form == "crops" and not grouped:
+        with CropWriter(target) as writer:
+            for answer in answers:
+                writer.add(answer)
+    elif form == "graphml" and not answers:
+        _write(target, "".join(graphml(*group_graph(grouped))))
+    elif form in ("iiif", "coco", "alto", "page"):
+        placed = [*findings(index, answers), *group_findings(grouped)]
+        if form == "iiif":
+            _write(target, json.dumps(manifest(placed, base_url), indent=2))
+        elif form == "coco":
+            _write(target, json.dumps(coco(placed), indent=2))
+        else:
+            write_page_files(target, form, placed)
+    else:
+        raise InputError(
+            f"no form {form!r} of what was found; there are iiif, coco, alto, page, of answers crops, of groups graphml"
+        )
+
+
+def _write(path: Path, text: str) -> None:
+    make_folder(path.absolute().parent)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
