@@ -94,6 +94,7 @@ class _Bench:
     archive_index: Path
     pages_index: Path
     scratch: Path
+    workers: int | None
 
 
 def measure(bench: _Bench, name: str, recipe: Recipe) -> dict[str, Any]:
@@ -109,7 +110,9 @@ def measure(bench: _Bench, name: str, recipe: Recipe) -> dict[str, Any]:
     printings = bench.collection.edition(name, recipe)
     pages = sorted({printing.page for printing in printings})
     with tempfile.TemporaryDirectory(dir=bench.scratch) as index:
-        path = _with_pages(bench.pages_index, Path(index) / "pages.calque", [folder / page for page in pages])
+        path = _with_pages(
+            bench.pages_index, Path(index) / "pages.calque", [folder / page for page in pages], bench.workers
+        )
         everything = Dataset(name, folder, (*pages, *bench.plain), tuple(map(_photograph_query(folder), printings)))
         results: dict[str, Any] = {"recipe": asdict(recipe), "pages": _asked(everything, path)}
         if recipe.page_share is not None:
@@ -122,11 +125,11 @@ def measure(bench: _Bench, name: str, recipe: Recipe) -> dict[str, Any]:
     return results
 
 
-def _with_pages(index: Path, copy: Path, pages: Sequence[Path]) -> Path:
+def _with_pages(index: Path, copy: Path, pages: Sequence[Path], workers: int | None) -> Path:
     """Return a copy of an index to which `pages` have been added."""
     shutil.copytree(index, copy)
     with Index.open(copy, writable=True) as opened:
-        added = opened.add(list(pages))
+        added = opened.add(list(pages), workers=workers)
     if added.failed:
         raise CalqueError(f"{len(added.failed)} pages were not added, first: {added.failed[0]}")
     return copy
@@ -192,10 +195,11 @@ def _editions(groups: Iterable[str]) -> dict[str, Recipe]:
     return editions
 
 
-def _prepared(folder: Path, scratch: Path, collection: Collection, distractors: Iterable[Path], pages: int) -> _Bench:
-    """Write photographs and pages without any, and index both."""
+def _prepared(collection: Collection, others: Iterable[Path], pages: int, scratch: Path, workers: int | None) -> _Bench:
+    """Write the archive (the photographs and `others`) and pages without any photograph, and index both."""
+    folder = collection.folder
     names = collection.photographs()
-    for number, file in enumerate(distractors):
+    for number, file in enumerate(others):
         name = f"photographs/other{number:04d}-{file.name}"
         (folder / name).write_bytes(file.read_bytes())
         names.append(name)
@@ -204,9 +208,10 @@ def _prepared(folder: Path, scratch: Path, collection: Collection, distractors: 
         collection,
         tuple(names),
         tuple(plain),
-        build(Dataset("archive", folder, tuple(names), ()), scratch).path,
-        build(Dataset("pages", folder, tuple(plain), ()), scratch).path,
+        build(Dataset("archive", folder, tuple(names), ()), scratch, workers).path,
+        build(Dataset("pages", folder, tuple(plain), ()), scratch, workers).path,
         scratch,
+        workers,
     )
 
 
@@ -279,6 +284,7 @@ def _options(words: Sequence[str] | None) -> Any:
     parser.add_argument("--only", default=",".join(_GROUPS), metavar="LIST", help=f"of {','.join(_GROUPS)}")
     parser.add_argument("--photographs-from", type=Path, action="append", metavar="DIR", help="folder of pictures")
     parser.add_argument("--pages-from", type=Path, action="append", metavar="DIR", help="folder of page scans")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that index; one for each core by default")
     parser.add_argument("--seed", type=int, default=1912)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what is made there, and use it again")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this PNG file")
@@ -321,7 +327,8 @@ def _measured(options: Any, folder: Path, scratch: Path) -> tuple[dict[str, Any]
     }
     _claimed(folder, {key: about[key] for key in ("part", "seed", "photographs", "sources", "real pages")})
     start = time.monotonic()
-    bench = _prepared(folder, scratch, Collection(folder, photographs, pages, options.seed), others, plain)
+    collection = Collection(folder, photographs, pages, options.seed)
+    bench = _prepared(collection, others, plain, scratch, options.workers)
     _tell(start, "pages without photographs indexed")
     results = {}
     for name, recipe in _editions(options.groups).items():

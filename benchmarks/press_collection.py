@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.press_archive import Photograph
-    from benchmarks.press_pages import Sheet
+    from benchmarks.press_pages import Place, Sheet
     from benchmarks.press_print import Copy, Recipe
 
 __all__ = ["Collection", "Printing", "box_of"]
@@ -195,20 +195,12 @@ class Collection:
             yield "set", self._set_sheet("text", number + (other + 8 * run) * len(self._photographs))
 
     def _printed(self, edition: str, recipe: Recipe, numbers: range, run: int) -> list[Printing]:
+        """Print and scan one page with the photographs `numbers` on it."""
         first = numbers[0]
         manner = _manner(self._rng(first, "manner", run))
-        pixels = [self._photographs[number].pixels() for number in numbers]
-        for sheet_kind, path in self._sheets(first, run):
-            sheet = read_sheet(path)
-            copy = self._copy(sheet, recipe, pixels, first)
-            across, along = _turned_size(copy)
-            rng = self._rng(first, "place", run)
-            place = find_place(sheet, math.ceil(across), math.ceil(along), rng)
-            if place is not None:
-                break
-        else:
-            raise InputError(f"no page has room for a picture of {across:.0f} x {along:.0f} pixels")
-        hole, x, y = place
+        rng = self._rng(first, "place", run)
+        origin, sheet, copy, (hole, x, y) = self._carrier(recipe, numbers, run, rng)
+        across, along = _printed_size(copy)
         sheet = sheet.cleared(hole, rng).captioned(
             x + across / 2, y + along + 26, across, int(rng.integers(12, 17)), rng
         )
@@ -220,7 +212,7 @@ class Collection:
         page = f"{edition}/{first:04d}.jpg"
         scan = scanned(laid.printed(patch), self._rng(first, "scan", run))
         (self.folder / page).write_bytes(jpeg(scan, manner.quality))
-        facts = {"sheet": sheet_kind, "dpi": round(dpi), "pitch": round(dpi / recipe.lines, 2), **manner._asdict()}
+        facts = {"sheet": origin, "dpi": round(dpi), "pitch": round(dpi / recipe.lines, 2), **manner._asdict()}
         share = box_of(Transform(onto).apply(_outline(copy))).area / (scan.shape[0] * scan.shape[1])
         return [
             Printing(
@@ -232,6 +224,20 @@ class Collection:
             )
             for number, matrix, visible in zip(numbers, copy.matrices, copy.visible, strict=True)
         ]
+
+    def _carrier(
+        self, recipe: Recipe, numbers: range, run: int, rng: np.random.Generator
+    ) -> tuple[str, Sheet, Copy, Place]:
+        """Return the first sheet with room for the copy of some photographs, where it is from, the copy, the place."""
+        pixels = [self._photographs[number].pixels() for number in numbers]
+        for origin, path in self._sheets(numbers[0], run):
+            sheet = read_sheet(path)
+            copy = self._copy(sheet, recipe, pixels, numbers[0])
+            across, along = _printed_size(copy)
+            place = find_place(sheet, math.ceil(across), math.ceil(along), rng)
+            if place is not None:
+                return origin, sheet, copy, place
+        raise InputError(f"no page has room for {self._names[numbers[0]]}, {across:.0f} x {along:.0f} pixels")
 
     def _copy(self, sheet: Sheet, recipe: Recipe, photographs: list[NDArray[np.uint8]], number: int) -> Copy:
         def made(width: int) -> Copy:
@@ -273,7 +279,7 @@ def _laid(copy: Copy, x: float, y: float) -> NDArray[np.float64]:
     return matrix
 
 
-def _turned_size(copy: Copy) -> tuple[float, float]:
+def _printed_size(copy: Copy) -> tuple[float, float]:
     box = box_of(Transform(_laid(copy, 0, 0)).apply(_outline(copy)))
     return box.width, box.height
 

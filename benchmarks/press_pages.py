@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from benchmarks.press_print import Patch
 
-__all__ = ["LONG_SIDE", "Sheet", "find_place", "read_sheet", "scanned", "set_sheet"]
+__all__ = ["LONG_SIDE", "Place", "Sheet", "find_place", "read_sheet", "scanned", "set_sheet"]
 
 LONG_SIDE = 1600
 """Pixels of a sheet's long side at the most: real pages that are larger are reduced."""
@@ -151,19 +151,18 @@ def read_sheet(path: Path) -> Sheet:
 # ---------------------------------------------------------------------------------------------- a place in the text
 
 
-def find_place(
-    sheet: Sheet, width: int, height: int, rng: np.random.Generator
-) -> tuple[tuple[int, int, int, int], float, float] | None:
-    """Find a believable place for a picture and its caption: whole columns wide, between lines of type.
+class Place(NamedTuple):
+    """Room for a picture: what must be cleared (left, top, right, bottom), and the picture's left and top edge."""
 
-    Returns
-    -------
-    hole : (int, int, int, int)
-        Left, top, right, bottom of what must be cleared.
-    x, y : float
-        Left and top edge of the picture, centred in its columns.
+    hole: tuple[int, int, int, int]
+    x: float
+    y: float
 
-    Or None, if there is no text that would make room.
+
+def find_place(sheet: Sheet, width: int, height: int, rng: np.random.Generator) -> Place | None:
+    """Find a believable place for a picture and its caption: whole columns wide, between lines of type, centred.
+
+    Returns None if there is no text that would make room.
     """
     ink = (sheet.inked() < 150).astype(np.float32)
     high, wide = ink.shape
@@ -192,7 +191,7 @@ def find_place(
     if best is None:
         return None
     left, top, right, _ = best[1]
-    return best[1], (left + right - width) / 2, top + gap
+    return Place(best[1], (left + right - width) / 2, top + gap)
 
 
 def _is_text(ink: NDArray[np.float32]) -> bool:
