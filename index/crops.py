@@ -41,9 +41,9 @@ _LONGEST = 2000
 class CropWriter:
     """Write the hits of answers, one after the other, into a folder: PNG files, and ``crops.csv``, which names them.
 
-    A crop shows what a hit shows, upright and square to the query, so that crops of one query can be laid upon each
-    other. It has the resolution of its page, but at most 2,000 pixels on its longer side, and the tones of its page,
-    also where the hit is a negative. Files are named after the number and the id of the query and the rank of the hit.
+    A crop shows what a hit shows in the frame of its query, so that crops of one query, brought to one size, lie upon
+    each other. It has the resolution of its page, but at most 2,000 pixels on its longer side, and the tones of its
+    page, also where the hit is a negative. Files are named after the number and the id of the query and the rank of the hit.
 
     Use it in a ``with`` block, at whose end ``crops.csv`` appears; files of the same names are replaced.
 
