@@ -43,7 +43,7 @@ class CropWriter:
 
     A crop shows what a hit shows in the frame of its query, so that crops of one query, brought to one size, lie upon
     each other. It has the resolution of its page, but at most 2,000 pixels on its longer side, and the tones of its
-    page, also where the hit is a negative. Files are named after the number and the id of the query and the rank of the hit.
+    page, also where the hit is a negative. Files are named after number and id of the query and rank of the hit.
 
     Use it in a ``with`` block, at whose end ``crops.csv`` appears; files of the same names are replaced.
 
