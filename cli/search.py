@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import click
 
 from cli.exports import DOCUMENTS, export_options, exported, write_document
-from cli.options import format_option_of, index_argument, quiet_option, region_option
+from cli.options import format_option_of, index_argument, quiet_option, region_option, where_option
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
 
@@ -64,6 +64,7 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     help="Folder for a report.html with every hit drawn beside its query.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@where_option
 @export_options
 @format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
@@ -78,6 +79,7 @@ def search(
     queries: Path | None,
     output: Path | None,
     threads: int | None,
+    where: str | None,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -99,6 +101,7 @@ def search(
       calque search scans.calque p12.jpg --region 310,420,500,640 -o proof/
       calque search scans.calque photo.jpg --max-false-alarms 1e-6 --format json
       calque search scans.calque --queries photos.jsonl --format jsonl > answers.jsonl
+      calque search scans.calque photo.jpg --where "date<1920"
       calque search scans.calque photo.jpg --format iiif > manifest.json
     """
     from index.search import Query
@@ -121,6 +124,8 @@ def search(
         "threads": threads,
     }
     with Index.open(index) as opened, Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
+        if where is not None:
+            options["only"] = opened.select(where)
         watched = _watched(_answers(opened, asked, options), progress, batch=batch)
         given = exported(_reported(watched, output), opened, crops, alto, page_xml)
         if form not in DOCUMENTS:

@@ -30,7 +30,7 @@ from matcher.registry import extractor_of
 from matcher.types import Features, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -65,6 +65,12 @@ _SHORT_LIST = 200
 _REFINED = 60
 """Images looked at with all features, at a time; a search ends with a batch in which nothing is found."""
 
+_WEIGHED = 2e-4
+"""Share of unrelated images, for each relation, that get as far as being weighed (docs/significance.md)."""
+
+_LEAST_WEIGHED = 0.1
+"""Unrelated images weighed in a search at the least: in a small index they are seldom as unrelated as all that."""
+
 _MARGIN = 32
 """Pixels around a region that its features may see."""
 
@@ -96,7 +102,7 @@ class Hit:
         Absolute path.
     page : int
     score : float
-        Minus log10 of the share of unrelated images that would agree as well by chance.
+        Minus log10 of the share of unrelated images, of those that are weighed, that would agree as well by chance.
     false_alarms : float
         Answers as sure as this one that a search of this index is expected to give by chance.
     match : Match
@@ -135,6 +141,7 @@ def search(
     top: int | None = None,
     max_false_alarms: float = 1.0,
     relations: Sequence[Relation] = RELATIONS,
+    only: Collection[int] | None = None,
     threads: int | None = None,
 ) -> Iterator[Answer]:
     """Answer queries in their order.
@@ -149,6 +156,9 @@ def search(
         Answers to be expected by chance in one search; surer ones are given.
     relations : sequence of str
         How a copy may have been made.
+    only : collection of int, optional
+        Catalogue ids of the images to search, as `Index.select` gives them; all by default. The answers are those of an
+        index that holds no others.
     threads : int, optional
         By default one per core. The answers do not depend on it.
 
@@ -165,7 +175,7 @@ def search(
     vocabulary = index.vocabulary
     extractor = extractor_of(vocabulary.features, None, vocabulary.likeness)
     with ThreadPoolExecutor(threads) as pool:
-        searcher = _Searcher(index, vocabulary, pool, len(relations))
+        searcher = _Searcher(index, vocabulary, pool, len(relations), only)
         waiting = iter(queries)
         # As many queries are read as there are threads, then searched one after the other with all threads each.
         while batch := list(islice(waiting, threads)):
@@ -322,6 +332,7 @@ class _Searcher:
         vocabulary: Vocabulary,
         pool: ThreadPoolExecutor,
         relations: int,
+        only: Collection[int] | None,
     ) -> None:
         self._index = index
         self._vocabulary = vocabulary
@@ -329,6 +340,10 @@ class _Searcher:
         self._relations = relations
         self._segments = list(index.segments)
         self._images = index.info()["images"]
+        if only is not None:
+            chosen = np.fromiter(only, np.int64, len(only))
+            self._segments = [segment.among(chosen) for segment in self._segments]
+            self._images = len(only)
         self._work_size = index.settings.work_size
 
     def answer(self, query: Query, extracted: Future[Extracted], top: int | None, max_false_alarms: float) -> Answer:
@@ -338,7 +353,7 @@ class _Searcher:
         except CalqueError as error:
             return Answer(query.id, query.image, query.region, 0.0, (), error=str(error), page=query.page)
         start = time.perf_counter()
-        tests = max(1, self._images * self._relations)
+        tests = max(_LEAST_WEIGHED, _WEIGHED * self._images * self._relations)
         # A place is left for the next on its image at the same point, whatever is asked for: fewer false alarms
         # allowed then give the surer ones of the same hits.
         found = self._find(features, region, math.log10(max(max_false_alarms, 1.0) / tests))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -131,6 +131,10 @@ class Segment:
             alive[np.isin(arrays["image_ids"], np.asarray(dead, dtype=np.int64))] = False
         alive.flags.writeable = False
         return cls(path, header.settings, header.checksums, header.n_bytes, alive=alive, **arrays)
+
+    def among(self, image_ids: NDArray[np.int64]) -> Segment:
+        """Return the segment with only those of its images alive that are among `image_ids`, too."""
+        return replace(self, alive=self.alive & np.isin(self.image_ids, image_ids))
 
     def local(self, image_id: int) -> int:
         """Return the local number of a catalogue id; `KeyError` where this segment has no such image."""

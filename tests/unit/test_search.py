@@ -318,3 +318,12 @@ def test_what_is_printed_everywhere_is_found_everywhere(tmp_path):
         index.add([folder], workers=0)
         (answer,) = search(index, [Query("coins", tmp_path / "coins.png")])
     assert len({hit.image for hit in answer.hits}) == 230
+
+
+def test_a_search_of_some_images_is_that_of_an_index_without_the_others(pages, pictures):
+    chosen = frozenset(image.id for image in pages.images() if "again" in image.name or "tilted" in image.name)
+    query = [Query("q", pictures / "camera.png")]
+    (everything,), (some,), (none,) = (list(search(pages, query, only=only)) for only in (None, chosen, frozenset()))
+    assert {hit.image for hit in everything.hits} > {hit.image for hit in some.hits}
+    assert {hit.image for hit in some.hits} == {hit.image for hit in everything.hits if "again" in hit.image}
+    assert none.hits == ()
