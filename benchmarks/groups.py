@@ -3,9 +3,10 @@
 One index holds the pages, the books of *Alice*, the magazines, and the pictures that the magazines are asked for.
 
 **Pairs.** Every two members of a group are a pair. It is judged by the queries that the truth has at either place:
-right when one of them names the other place as an answer, wrong when one judges the other place wrong. What no query
-lies on, or what the truth marks as unsure, is unknown: these pairs are counted, and listed with ``--list``, to be
-looked at, but are neither right nor wrong. Recall is the share of the pairs that the truth names that lie in one group.
+right when one of them names the other place, or both name the same third, wrong when one judges the other place wrong
+or they name nothing in common. What no query lies on, or what the truth marks as unsure, is unknown: these pairs are
+counted, and listed with ``--list`` to be looked at, but are neither right nor wrong. Recall is the share of the pairs
+that the truth names that lie in one group.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,6 +66,10 @@ def _on(found: Found, place: Place) -> bool:
     return place.region is None or found.region is None or Region(*found.region).iou(place.region) >= TOUCHING
 
 
+def _place(place: Place) -> Found:
+    return Found(place.image, 0.0, None, None if place.region is None else place.region.as_list())
+
+
 def judged(dataset: Dataset, found: Sequence[Group]) -> Iterator[Pair]:
     """Yield every pair of members of each group, judged."""
     queries: dict[str, list[TruthQuery]] = defaultdict(list)
@@ -73,19 +78,26 @@ def judged(dataset: Dataset, found: Sequence[Group]) -> Iterator[Pair]:
     for group in found:
         members = [_found(dataset, member) for member in group.members]
         for a, b in combinations(members, 2):
-            verdicts = [
-                (judge(query, other), query)
-                for one, other in ((a, b), (b, a))
-                for query in queries[one.image]
-                if _on(one, query.place)
-            ]
-            for wanted in ("right", "wrong"):
-                by = next((query for verdict, query in verdicts if verdict == wanted), None)
-                if by is not None:
-                    yield Pair(group.number, a, b, wanted, by.part, by.id)
-                    break
-            else:
-                yield Pair(group.number, a, b, "unknown", "", "")
+            ours, theirs = ([q for q in queries[one.image] if _on(one, q.place)] for one in (a, b))
+            yield _judged(group.number, a, b, ours, theirs, frozenset(dataset.images))
+
+
+def _judged(
+    group: int, a: Found, b: Found, ours: list[TruthQuery], theirs: list[TruthQuery], listed: frozenset[str]
+) -> Pair:
+    verdicts = [(judge(query, b), query) for query in ours if b.image in listed]
+    verdicts += [(judge(query, a), query) for query in theirs if a.image in listed]
+    for one, other in product(ours, theirs):
+        # Neither names the other, for the truth does not ask one book about itself: what both name tells.
+        doubtful = any(_on(b, place) for place in one.unsure) or any(_on(a, place) for place in other.unsure)
+        if one.positives and other.positives and not doubtful:
+            shared = any(_on(_place(p), q) for p in one.positives for q in other.positives)
+            verdicts.append(("right" if shared else "wrong", one))
+    for wanted in ("right", "wrong"):
+        by = next((query for verdict, query in verdicts if verdict == wanted), None)
+        if by is not None:
+            return Pair(group, a, b, wanted, by.part, by.id)
+    return Pair(group, a, b, "unknown", "", "")
 
 
 def figures(dataset: Dataset, found: Sequence[Group], pairs: Sequence[Pair], part: str) -> dict[str, dict[str, Any]]:

@@ -8,12 +8,14 @@ show the same picture are joined by many links; few of them are a bridge between
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -22,8 +24,12 @@ __all__ = ["Cluster", "Joint", "cluster"]
 _CLOSED = 0.15
 """How far the way around a cycle may miss its start, as a share of the diagonal of the place."""
 
-_BRIDGE = 0.25
-"""Share of all pairs between two groups, each of several places, that must be joined for the groups to be one."""
+_SURE = 60.0
+"""Orders of magnitude beyond which a joint is not surer: more agreement is only more ink."""
+
+_BRIDGE = 0.15
+"""How sure the pairs between two groups must be on average, as a share of what they are within the looser of the two,
+for the groups to be one. A pair that is not joined is not sure at all."""
 
 
 class Joint(NamedTuple):
@@ -69,73 +75,89 @@ def cluster(boxes: NDArray[np.float64], joints: Sequence[Joint], apart: Mapping[
     list of Cluster
         Of two places or more, in the order of their surest joints.
     """
-    of = list(range(len(boxes)))
-    frames = [{number: np.eye(3)} for number in range(len(boxes))]
-    touching: list[list[int]] = [[] for _ in boxes]
-    for number, joint in enumerate(joints):
-        touching[joint.a].append(number)
-        touching[joint.b].append(number)
-
-    def merge(joint: Joint) -> None:
-        """Lay the smaller of two groups on the frame of the larger."""
-        kept, gone, matrix = of[joint.a], of[joint.b], np.linalg.inv(joint.matrix)
-        inner, outer = joint.a, joint.b
-        if len(frames[kept]) < len(frames[gone]):
-            kept, gone, matrix, inner, outer = gone, kept, joint.matrix, outer, inner
-        moved = frames[kept][inner] @ matrix @ np.linalg.inv(frames[gone][outer])
-        for place, frame in frames[gone].items():
-            laid = moved @ frame
-            frames[kept][place] = laid / laid[2, 2]
-            of[place] = kept
-        frames[gone] = {}
-
+    forest = _Forest(boxes, joints)
     waiting = list(joints)
     while True:
-        refused = []
-        for joint in waiting:
-            ours, theirs = frames[of[joint.a]], frames[of[joint.b]]
-            if ours is theirs:
-                continue
-            crossing = [joints[number] for place in min(ours, theirs, key=len) for number in touching[place]]
-            between = [j for j in crossing if {of[j.a], of[j.b]} == {of[joint.a], of[joint.b]}]
-            held_apart = any(apart.get(place, set()) & ours.keys() for place in theirs)
-            vouched = joint.chance == 0
-            if held_apart or not (vouched or _share(ours, theirs, joint, between, boxes) >= _BRIDGE):
-                refused.append(joint)
-            else:
-                merge(joint)
+        refused = [joint for joint in waiting if not forest.join(joint, apart)]
         if len(refused) == len(waiting):
-            break
+            return forest.clusters()
         waiting = refused  # groups have grown since: once more
-    held: dict[int, list[Joint]] = {}
-    for joint in joints:
-        frame = frames[of[joint.a]]
-        if of[joint.a] == of[joint.b] and _closes(joint, frame[joint.a], frame[joint.b], boxes[joint.a]):
-            held.setdefault(of[joint.a], []).append(joint)
-    return [Cluster(frames[number], kept) for number, kept in held.items()]
 
 
-def _share(
-    ours: Mapping[int, NDArray[np.float64]],
-    theirs: Mapping[int, NDArray[np.float64]],
-    joint: Joint,
-    between: Iterable[Joint],
-    boxes: NDArray[np.float64],
-) -> float:
-    """Return the share of the pairs between two groups that are joined as `joint` would have it."""
-    # From their frame to ours.
-    moved = ours[joint.a] @ np.linalg.inv(joint.matrix) @ np.linalg.inv(theirs[joint.b])
-    laid = {**ours, **{place: moved @ frame for place, frame in theirs.items()}}
-    closing = {(j.a, j.b) for j in between if _closes(j, laid[j.a], laid[j.b], boxes[j.a])}
-    return len(closing) / (len(ours) * len(theirs))
+class _Forest:
+    """Groups while they grow. A group goes by the number of one of its places."""
+
+    def __init__(self, boxes: NDArray[np.float64], joints: Sequence[Joint]) -> None:
+        self._boxes = boxes
+        self._joints = joints
+        self._group = list(range(len(boxes)))
+        self._frames = [{place: np.eye(3)} for place in self._group]
+        self._sureness = [0.0] * len(boxes)  # summed over the pairs within each group
+        self._touching: list[list[Joint]] = [[] for _ in boxes]
+        for joint in joints:
+            self._touching[joint.a].append(joint)
+            self._touching[joint.b].append(joint)
+
+    def join(self, joint: Joint, apart: Mapping[int, set[int]]) -> bool:
+        """Make one of the two groups that a joint touches if nothing speaks against it; tell whether they are one."""
+        here, there = self._group[joint.a], self._group[joint.b]
+        if here == there:
+            return True
+        ours, theirs = self._frames[here], self._frames[there]
+        if any(apart.get(place, set()) & ours.keys() for place in theirs):
+            return False
+        # From the frame of their group to ours, if the joint is right.
+        moved = ours[joint.a] @ np.linalg.inv(joint.matrix) @ np.linalg.inv(theirs[joint.b])
+        between = self._between(here, there, moved)
+        tight = [self._sureness[group] / _pairs(len(self._frames[group])) for group in (here, there)]
+        looser = min((one for one, frames in zip(tight, (ours, theirs), strict=True) if len(frames) > 1), default=0.0)
+        if joint.chance > 0 and between < _BRIDGE * looser * len(ours) * len(theirs):
+            return False
+        if len(ours) < len(theirs):
+            here, there, moved = there, here, np.linalg.inv(moved)
+        for place, frame in self._frames[there].items():
+            laid = moved @ frame
+            self._frames[here][place] = laid / laid[2, 2]
+            self._group[place] = here
+        self._frames[there] = {}
+        self._sureness[here] += self._sureness[there] + between
+        return True
+
+    def _between(self, here: int, there: int, moved: NDArray[np.float64]) -> float:
+        """Return how sure the pairs between two groups are, summed; only what the map between them bears out counts."""
+        frames = {**self._frames[here], **{place: moved @ frame for place, frame in self._frames[there].items()}}
+        best: dict[tuple[int, int], float] = {}
+        for place in min(self._frames[here], self._frames[there], key=len):
+            for joint in self._touching[place]:
+                if {self._group[joint.a], self._group[joint.b]} != {here, there}:
+                    continue
+                pair = min(joint.a, joint.b), max(joint.a, joint.b)
+                sure = min(_SURE, -math.log10(max(joint.chance, sys.float_info.min)))
+                if sure > best.get(pair, 0.0) and self._closes(joint, frames):
+                    best[pair] = sure
+        return sum(best.values())
+
+    def _closes(self, joint: Joint, frames: Mapping[int, NDArray[np.float64]]) -> bool:
+        """Tell whether a joint lays its place where the frames of its two ends do."""
+        x, y, width, height = self._boxes[joint.a]
+        corners = np.array([[x, y], [x + width, y], [x + width, y + height], [x, y + height]])
+        direct = _laid(joint.matrix, corners)
+        around = _laid(np.linalg.inv(frames[joint.b]) @ frames[joint.a], corners)
+        size = float(np.linalg.norm(np.ptp(direct, axis=0)))
+        return bool(np.linalg.norm(direct - around, axis=1).max() <= _CLOSED * size)
+
+    def clusters(self) -> list[Cluster]:
+        """Return the groups, with the joints that hold them together."""
+        held: dict[int, list[Joint]] = {}
+        for joint in self._joints:
+            group = self._group[joint.a]
+            if group == self._group[joint.b] and self._closes(joint, self._frames[group]):
+                held.setdefault(group, []).append(joint)
+        return [Cluster(self._frames[group], joints) for group, joints in held.items()]
 
 
-def _closes(joint: Joint, a: NDArray[np.float64], b: NDArray[np.float64], box: NDArray[np.float64]) -> bool:
-    """Tell whether a joint lays its place where the frames of its two ends do."""
-    corners = np.array([[box[0], box[1]], [box[0] + box[2], box[1]], box[:2] + box[2:], [box[0], box[1] + box[3]]])
-    direct, around = _laid(joint.matrix, corners), _laid(np.linalg.inv(b) @ a, corners)
-    size = float(np.linalg.norm(np.ptp(direct, axis=0)))
-    return bool(np.linalg.norm(direct - around, axis=1).max() <= _CLOSED * size)
+def _pairs(places: int) -> int:
+    return max(1, places * (places - 1) // 2)
 
 
 def _laid(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -280,7 +280,7 @@ def _with_judged(found: NDArray, same: Sequence[JudgedPair]) -> NDArray:
             scale = b_box[2:] / a_box[2:]
             matrix = np.diag([*scale, 1.0])
             matrix[:2, 2] = b_box[:2] - scale * a_box[:2]
-            added.append((pair.a.id, pair.b.id, 0.0, 0, 0, a_box, b_box, matrix))
+            added.append((pair.a.id, pair.b.id, 0.0, 0, 0, a_box, b_box, matrix, True))
     found = np.concatenate([found, np.array(added, LINK)])
     return found[np.argsort(found["chance"], kind="stable")]
 
@@ -311,8 +311,8 @@ def _furniture(places: Places, edges: Edges, records: Mapping[int, ImageRecord],
         image: record.path if pages[record.path] > 1 else str(Path(record.path).parent)
         for image, record in records.items()
     }
-    sizes = np.array([(records[int(image)].width, records[int(image)].height) for image in places.images])
-    boxes = places.boxes / np.tile(sizes, 2)
+    sizes = [(records[image].width, records[image].height) for image in places.images.tolist()]
+    boxes = places.boxes / np.tile(np.array(sizes, np.float64).reshape(-1, 2), 2)
     with_it: list[set[int]] = [set() for _ in places.images]
     for a, b in zip(edges.a.tolist(), edges.b.tolist(), strict=True):
         here, there = int(places.images[a]), int(places.images[b])

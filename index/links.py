@@ -35,10 +35,13 @@ if TYPE_CHECKING:
     from index.search import Answer
     from index.store import Index
 
-__all__ = ["LINK", "LINKS_FILE", "Asked", "Links", "find_links", "pictures_on", "spots"]
+__all__ = ["LINK", "LINKS_FILE", "SPREAD", "Asked", "Links", "find_links", "pictures_on", "spots"]
 
 LINKS_FILE = "links.sqlite"
 """Name, in an index's folder, of the database of its links."""
+
+SPREAD = 16
+"""Parts across, and down, that the box of a link's evidence is divided into."""
 
 LINK = np.dtype(
     [
@@ -50,10 +53,12 @@ LINK = np.dtype(
         ("a_box", np.float64, 4),
         ("b_box", np.float64, 4),
         ("transform", np.float64, (3, 3)),
+        ("spread", np.bool_, (SPREAD, SPREAD)),
     ]
 )
-"""One link: the image asked and the image found, false alarms expected for each image of an index, agreeing cells,
-number in `RELATIONS`, boxes of the agreeing evidence on both (x, y, width, height), map from `a` to `b`."""
+"""One link: the image asked and the image found, false alarms expected for each image of an index, agreeing details,
+number in `RELATIONS`, boxes of the agreeing evidence on both (x, y, width, height), map from `a` to `b`, and in which
+parts of `a_box` (rows from the top) details agree."""
 
 _VERSION = 1
 _SCHEMA = (
@@ -261,7 +266,10 @@ class _Asking:
             for spot in spots(match.query_points):
                 ours, theirs = _box(match.query_points[spot]), _box(match.image_points[spot])
                 if other != asking or not overlaps(ours, theirs[None])[0]:  # else it finds itself
-                    rows.append((asking, other, chance, len(spot), relation, ours, theirs, match.transform.matrix))
+                    spread = _spread(match.query_points[spot], ours)
+                    rows.append(
+                        (asking, other, chance, len(spot), relation, ours, theirs, match.transform.matrix, spread)
+                    )
         return rows
 
     def _places(self, record: ImageRecord, rows: Sequence[tuple[Any, ...]]) -> list[tuple[bool, NDArray[np.float64]]]:
@@ -281,6 +289,14 @@ def pictures_on(index: Index, image_id: int) -> NDArray[np.float64]:
     """Return the boxes of the zones of an image that are pictures, float64 (n, 4)."""
     boxes = [zone.box.as_list() for zone in index.regions(image_id) if zone.kind in _PICTURES]
     return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _spread(points: NDArray[np.float32], box: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return in which parts of `box` there are points, bool (rows, columns)."""
+    columns, rows = np.minimum((points - box[:2]) / box[2:] * SPREAD, SPREAD - 1).astype(np.intp).T
+    found = np.zeros((SPREAD, SPREAD), np.bool_)
+    found[rows, columns] = True
+    return found
 
 
 def _fills(box: NDArray[np.float64], record: ImageRecord) -> bool:

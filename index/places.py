@@ -25,6 +25,9 @@ _SAME = 0.5
 _WIDER = 2.0
 """How many times as large a place becomes, at the most, by one more box that lies on it."""
 
+_BORNE_OUT = 0.3
+"""How densely details agree in a part of a link's evidence, as a share of how densely they do in all of it."""
+
 _ROUNDS = 3
 """How often a link that turns out to be several tells so to the page at its other end."""
 
@@ -118,7 +121,11 @@ def _told(links: NDArray, pages: dict[int, _Page], seeds: dict[int, list[NDArray
         several = pages[here].covered[row, sides[0]]
         if len(several) > len(pages[there].covered[row, sides[1]]):
             parts = [_common(pages[here].boxes[number], link[sides[0]]) for number in several]
-            seeds[there] += [lay(matrix, part) for part in parts]
+            seeds[there] += [
+                lay(matrix, part)
+                for part in parts
+                if _borne_out(link, part if sides[0] == "a_box" else lay(matrix, part))
+            ]
             told = True
     return told
 
@@ -131,9 +138,23 @@ def _joined(link: NDArray, here: _Page, there: _Page, row: int) -> Iterator[tupl
         return
     boxes = np.array([there.boxes[number] for number in theirs])
     for number in ours:
-        shared = overlaps(lay(link["transform"], _common(here.boxes[number], link["a_box"])), boxes)
-        if shared.max() >= _SAME:
+        part = _common(here.boxes[number], link["a_box"])
+        shared = overlaps(lay(link["transform"], part), boxes)
+        if shared.max() >= _SAME and _borne_out(link, part):
             yield number, theirs[int(shared.argmax())]
+
+
+def _borne_out(link: NDArray, part: NDArray[np.float64]) -> bool:
+    """Tell whether details agree in a part of what a link covers on its first page about as they do in all of it.
+
+    Two pages may show the same picture, and each another one beside it at the same place.
+    """
+    steps = link["a_box"][2:] / len(link["spread"])
+    first = np.floor((part[:2] - link["a_box"][:2]) / steps + 0.5).astype(np.intp)
+    last = np.floor((part[:2] + part[2:] - link["a_box"][:2]) / steps + 0.5).astype(np.intp)
+    low, high = np.maximum(first, 0), np.maximum(last, first + 1)
+    inside = link["spread"][low[1] : high[1], low[0] : high[0]]
+    return bool(inside.size and inside.mean() >= _BORNE_OUT * link["spread"].mean())
 
 
 def _around(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
