@@ -49,16 +49,12 @@ _SCRIPT = r"""
   }
 
   function decide(hit, verdict) {
-    if (decided.get(hit)?.verdict === verdict) {
-      decided.delete(hit);
-      kept?.removeItem(key(hit));
-    } else {
-      const decision = { ...JSON.parse(hit.dataset.pair), verdict,
-        time: new Date().toISOString().replace(/\.\d+/, "") };
-      decided.set(hit, decision);
-      kept?.setItem(key(hit), JSON.stringify(decision));
-    }
+    const time = new Date().toISOString().replace(/\.\d+/, "");
+    if (decided.get(hit)?.verdict === verdict) decided.delete(hit);
+    else decided.set(hit, { ...JSON.parse(hit.dataset.pair), verdict, time });
     show(hit);
+    if (decided.has(hit)) kept?.setItem(key(hit), JSON.stringify(decided.get(hit)));
+    else kept?.removeItem(key(hit));
   }
 
   for (const hit of hits) {

