@@ -13,10 +13,11 @@ from cli.output import write_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from index.exports import Finding
     from index.search import Answer
     from index.store import Index
 
-__all__ = ["DOCUMENTS", "export_options", "exported", "write_document"]
+__all__ = ["DOCUMENTS", "base_url_option", "export_options", "exported", "write_document"]
 
 DOCUMENTS = ("iiif", "coco")
 """Formats in which everything found is one document, written at the end."""
@@ -34,20 +35,23 @@ def _address(context: click.Context, parameter: click.Parameter, value: str) -> 
     return value
 
 
+base_url_option = click.option(
+    "--base-url",
+    callback=_address,
+    default="http://localhost:8000/",
+    show_default=True,
+    metavar="URL",
+    help="Where the scans are served, for --format iiif: image names are appended to it.",
+)
+
+
 def export_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--crops``, ``--alto``, ``--page-xml`` and ``--base-url`` to a command."""
     for name, words in reversed(_FOLDERS.items()):
         option = f"--{name.replace('_', '-')}"
         kind = click.Path(path_type=Path, file_okay=False)
         function = click.option(option, name, type=kind, metavar="FOLDER", help=words)(function)
-    return click.option(
-        "--base-url",
-        callback=_address,
-        default="http://localhost:8000/",
-        show_default=True,
-        metavar="URL",
-        help="Where the scans are served, for --format iiif: image names are appended to it.",
-    )(function)
+    return base_url_option(function)
 
 
 def exported(
@@ -72,10 +76,9 @@ def exported(
             write_page_files(folder, form, findings(index, kept))
 
 
-def write_document(form: str, index: Index, answers: Iterable[Answer], base_url: str) -> None:
-    """Write all that was found as one document, of one of `DOCUMENTS`, on stdout."""
-    from index.exports import coco, findings
+def write_document(form: str, found: Iterable[Finding], base_url: str) -> None:
+    """Write findings as one document, of one of `DOCUMENTS`, on stdout."""
+    from index.exports import coco
     from index.web_annotations import manifest
 
-    found = findings(index, answers)
     write_json(manifest(found, base_url) if form == "iiif" else coco(found))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from cli.exports import DOCUMENTS, base_url_option, write_document
 from cli.options import format_option_of, index_argument, quiet_option, where_option
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
@@ -52,7 +53,8 @@ _COLUMNS = [
     help="Folder for a report.html with the members of each group laid upon each other.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
-@format_option_of((*FORMATS, "graphml", "coco"))
+@base_url_option
+@format_option_of((*FORMATS, "graphml", *DOCUMENTS))
 @quiet_option
 def groups(
     index: Path,
@@ -61,6 +63,7 @@ def groups(
     where: str | None,
     output: Path | None,
     threads: int | None,
+    base_url: str,
     form: str,
     quiet: bool,
 ) -> int:
@@ -93,7 +96,7 @@ def groups(
         found = group_images(opened, links, max_false_alarms=max_false_alarms, furniture=furniture or None, only=only)
         if output is not None:
             _report(found.groups, output, quiet)
-        _write(found.groups, form)
+        _write(found.groups, form, base_url)
         click.echo(_summary(found), err=True)
     return 0 if found.groups and not asked.failed else 1
 
@@ -118,17 +121,15 @@ def _report(found: Sequence[Group], output: Path, quiet: bool) -> None:
     click.echo(f"calque: report in {report.path}", err=True)
 
 
-def _write(found: Sequence[Group], form: str) -> None:
+def _write(found: Sequence[Group], form: str, base_url: str) -> None:
     from index.groups import group_as_dict, group_findings, group_graph
 
     if form == "graphml":
         from index.exports import graphml
 
         sys.stdout.writelines(graphml(*group_graph(found)))
-    elif form == "coco":
-        from index.exports import coco
-
-        write_json(coco(group_findings(found)))
+    elif form in DOCUMENTS:
+        write_document(form, group_findings(found), base_url)
     elif form == "json":
         write_json([group_as_dict(group) for group in found])
     elif form == "jsonl":

@@ -104,6 +104,7 @@ def search(
       calque search scans.calque photo.jpg --where "date<1920"
       calque search scans.calque photo.jpg --format iiif > manifest.json
     """
+    from index.exports import findings
     from index.search import Query
     from index.store import Index
 
@@ -131,7 +132,7 @@ def search(
         if form not in DOCUMENTS:
             return _write(given, cast("Format", form), batch=batch)
         answers = list(given)
-        write_document(form, opened, answers, base_url)
+        write_document(form, findings(opened, answers), base_url)
         return _status(any(answer.hits for answer in answers), any(answer.error for answer in answers))
 
 

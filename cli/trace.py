@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from cli.options import format_option, quiet_option
-from cli.output import one_line, write_rows
+from cli.exports import DOCUMENTS, export_options, exported, write_document
+from cli.options import format_option_of, quiet_option
+from cli.output import FORMATS, one_line, write_rows
 from cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ _COLUMNS = [
     help="Folder for a journal, so that an interrupted trace goes on, and for a report.html of everything found.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
-@format_option
+@export_options
+@format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
 def trace(
     photos: Path,
@@ -55,7 +57,11 @@ def trace(
     top: int | None,
     output: Path | None,
     threads: int | None,
-    form: Format,
+    crops: Path | None,
+    alto: Path | None,
+    page_xml: Path | None,
+    base_url: str,
+    form: str,
     quiet: bool,
 ) -> int:
     """Look for every picture of PHOTOS on the images of PAGES.
@@ -76,6 +82,7 @@ def trace(
     from contextlib import ExitStack
 
     from cli.report_groups import GroupReport
+    from index.exports import findings
     from index.store import Index
     from index.tracing import Journal, photos_of
     from index.tracing import trace as trace_photos
@@ -93,7 +100,11 @@ def trace(
             None if output is None else stack.enter_context(GroupReport(output, "Traced photographs", "photographs"))
         )
         tally = _Tally(len(unusable))
-        write_rows(_rows(_reported(tally.counted(answers, progress), report), form), _COLUMNS, form)
+        found = exported(_reported(tally.counted(answers, progress), report), index, crops, alto, page_xml)
+        if form in DOCUMENTS:
+            write_document(form, findings(index, found), base_url)
+        else:
+            write_rows(_rows(found, form), _COLUMNS, cast("Format", form))
     if report is not None:
         click.echo(f"calque: report in {report.path}", err=True)
     click.echo(tally.summary(max_false_alarms), err=True)
@@ -138,7 +149,7 @@ def _reported(answers: Iterable[Answer], report: GroupReport | None) -> Iterator
         yield answer
 
 
-def _rows(answers: Iterable[Answer], form: Format) -> Iterator[dict[str, Any]]:
+def _rows(answers: Iterable[Answer], form: str) -> Iterator[dict[str, Any]]:
     from index.search import answer_as_dict
 
     for answer in answers:
