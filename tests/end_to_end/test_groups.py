@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 import index.links
+from cli.main import calque as command_line
 from index.groups import group_as_dict, groups
 from index.links import LINKS_FILE, Links, find_links
 from index.store import Index
@@ -74,7 +75,20 @@ def stems(told):
     return sorted(sorted(os.path.basename(m["image"])[:2] for m in group["members"]) for group in told)  # noqa: PTH119
 
 
-def test_groups_of_an_index(calque, made, tmp_path):
+@pytest.fixture
+def within(capsys):
+    """Return what runs ``calque WORDS…`` in this process, which starts sooner than one of its own."""
+
+    def run(*words):
+        capsys.readouterr()
+        status = command_line.main([str(word) for word in words], prog_name="calque", standalone_mode=False)
+        printed = capsys.readouterr()
+        return subprocess.CompletedProcess(words, status, printed.out, printed.err)
+
+    return run
+
+
+def test_groups_of_an_index(calque, within, made, tmp_path):
     told = calque("groups", made, "--format", "json", "-o", tmp_path / "report")
     assert told.returncode == 0, told.stderr
     answer = json.loads(told.stdout)
@@ -89,21 +103,21 @@ def test_groups_of_an_index(calque, made, tmp_path):
     assert len(list((tmp_path / "report" / "pictures").iterdir())) == 8
     assert "http://" not in page.replace("http://www.w3.org", "")
 
-    lines = calque("groups", made, "--format", "jsonl", "-q").stdout.splitlines()
+    lines = within("groups", made, "--format", "jsonl", "-q").stdout.splitlines()
     assert [json.loads(line) for line in lines] == answer
-    rows = list(csv.DictReader(io.StringIO(calque("groups", made, "--format", "csv", "-q").stdout)))
+    rows = list(csv.DictReader(io.StringIO(within("groups", made, "--format", "csv", "-q").stdout)))
     assert [row["image"] for row in rows] == [m["image"] for group in answer for m in group["members"]]
-    assert len(calque("groups", made, "-q").stdout.splitlines()) == 9
-    assert calque("groups", made, "--format", "graphml").stdout.count("<node ") == 8
-    assert len(json.loads(calque("groups", made, "--format", "coco").stdout)["annotations"]) == 8
+    assert len(within("groups", made, "-q").stdout.splitlines()) == 9
+    assert within("groups", made, "--format", "graphml").stdout.count("<node ") == 8
+    assert len(json.loads(within("groups", made, "--format", "coco").stdout)["annotations"]) == 8
 
 
-def test_groups_of_nothing(calque, tmp_path):
+def test_groups_of_nothing(within, tmp_path):
     blank = tmp_path / "blank.png"
     cv2.imwrite(str(blank), np.full((60, 60), 200, np.uint8))
     with Index.create(tmp_path / "one.calque") as opened:
         opened.add([blank], workers=0)
-    told = calque("groups", tmp_path / "one.calque")
+    told = within("groups", tmp_path / "one.calque")
     assert (told.returncode, told.stdout) == (1, "")
     assert "0 groups" in told.stderr
 
@@ -151,13 +165,13 @@ def test_an_interrupted_search_for_links_goes_on(made, tmp_path, monkeypatch):
     assert grouped(again) == once
 
 
-def test_an_image_whose_file_has_gone_is_told(calque, scans, tmp_path):
+def test_an_image_whose_file_has_gone_is_told(within, scans, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(scans, copy)
     with Index.create(tmp_path / "copy.calque") as opened:
         opened.add([copy / "p5.jpg", copy / "p6.jpg", copy / "p7.jpg"], workers=0)
     (copy / "p7.jpg").unlink()
-    told = calque("groups", tmp_path / "copy.calque", "--format", "json")
+    told = within("groups", tmp_path / "copy.calque", "--format", "json")
     assert told.returncode == 1
     assert "p7.jpg" in told.stderr
     assert stems(json.loads(told.stdout)) == [["p5", "p6"]]
@@ -173,12 +187,12 @@ def archive(tmp_path_factory):
     return folder
 
 
-def traced(calque, archive, made, *more):
-    return calque("trace", archive, made, "--format", "csv", *more)
+def traced(run, archive, made, *more):
+    return run("trace", archive, made, "--format", "csv", *more)
 
 
-def test_trace_of_a_folder_and_of_an_index(calque, archive, made, tmp_path):
-    told = traced(calque, archive, made)
+def test_trace_of_a_folder_and_of_an_index(within, archive, made, tmp_path):
+    told = traced(within, archive, made)
     assert told.returncode == 0, told.stderr
     rows = list(csv.DictReader(io.StringIO(told.stdout)))
     places = sorted((os.path.basename(r["photo"])[:-4], os.path.basename(r["image"])[:2]) for r in rows)  # noqa: PTH119
@@ -190,15 +204,15 @@ def test_trace_of_a_folder_and_of_an_index(calque, archive, made, tmp_path):
     assert "4 of 6 photographs found, at 9 places" in told.stderr
     with Index.create(tmp_path / "archive.calque") as opened:
         opened.add([archive], workers=0)
-    again = traced(calque, tmp_path / "archive.calque", made, "-o", tmp_path / "out")
+    again = traced(within, tmp_path / "archive.calque", made, "-o", tmp_path / "out")
     assert again.stdout == told.stdout
     assert (tmp_path / "out" / "report.html").read_text("utf-8").count('class="sheaf"') == 4
 
 
-def test_a_killed_trace_ends_with_the_table_of_an_undisturbed_one(calque, archive, made, tmp_path):
+def test_a_killed_trace_ends_with_the_table_of_an_undisturbed_one(within, archive, made, tmp_path):
     (archive / "broken.png").write_text("no picture")
     try:
-        undisturbed = traced(calque, archive, made)
+        undisturbed = traced(within, archive, made)
         assert undisturbed.returncode == 1
         assert "broken.png" in undisturbed.stderr
         out = tmp_path / "out"
@@ -213,19 +227,19 @@ def test_a_killed_trace_ends_with_the_table_of_an_undisturbed_one(calque, archiv
                 time.sleep(moment.uniform(0.2, 3.0))
                 running.send_signal(signal.SIGKILL)
             assert running.wait() in (-signal.SIGKILL, 1)
-        done = traced(calque, archive, made, "-o", out)
+        done = traced(within, archive, made, "-o", out)
     finally:
         (archive / "broken.png").unlink()
     assert done.returncode == 1
     assert done.stdout == undisturbed.stdout
 
 
-def test_a_journal_is_of_one_trace(calque, archive, made, tmp_path):
+def test_a_journal_is_of_one_trace(calque, within, archive, made, tmp_path):
     out = tmp_path / "out"
-    assert traced(calque, archive / "camera.png", made, "-o", out).returncode == 0
+    assert traced(within, archive / "camera.png", made, "-o", out).returncode == 0
     other = traced(calque, archive / "camera.png", made, "-o", out, "--max-false-alarms", "0.5")
     assert other.returncode == 2
     assert "another trace" in other.stderr
     assert len(other.stderr.splitlines()) == 1
-    more = traced(calque, archive, made, "-o", out)
-    assert more.stdout == traced(calque, archive, made).stdout
+    more = traced(within, archive, made, "-o", out)
+    assert more.stdout == traced(within, archive, made).stdout

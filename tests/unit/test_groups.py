@@ -32,7 +32,7 @@ class Album:
 
     def images(self):
         for number, name in enumerate(self.names, start=1):
-            yield ImageRecord(number, name, f"/{name}", 0, 1, 1, bytes([number]), WIDTH, HEIGHT, 9, "s")
+            yield ImageRecord(number, name, f"/{name}", 0, 1, 1, b"%d" % number, WIDTH, HEIGHT, 9, "s")
 
     def metadata(self, image_id):
         return self.metadata_of.get(image_id, {})
