@@ -111,6 +111,13 @@ def test_pages_of_many_page_files_and_names_that_are_no_text(calque: Calque, tmp
     sheets[0].save(folder / "two pages.tif", save_all=True, append_images=sheets[1:])
     sheets[1].save(folder / BYTES)
     assert calque("add", "x.calque", "scans", "--workers", "0", cwd=tmp_path).returncode == 0
+    grouped = calque("groups", "x.calque", "--format", "iiif", cwd=tmp_path)
+    assert grouped.returncode == 0, grouped.stderr
+    assert iiisight.lint(json.loads(grouped.stdout)).ok
+    assert {canvas["label"]["none"][0] for canvas in json.loads(grouped.stdout)["items"]} == {
+        "scans/two pages.tif, page 2",
+        "scans/caf\ufffd <b>&.jpg",
+    }
     (folder / BYTES).rename(folder / "gone")
     query = tmp_path / "brick.png"
     Image.fromarray(picture("brick", 400)).save(query)
@@ -122,6 +129,8 @@ def test_pages_of_many_page_files_and_names_that_are_no_text(calque: Calque, tmp
         ("scans/two pages.tif", 1),
         (f"scans/{BYTES}", 0),
     }
+    traced = calque("trace", "brick.png", "x.calque", "--format", "coco", cwd=tmp_path)
+    assert json.loads(traced.stdout)["images"] == images
     table = (tmp_path / "crops" / "crops.csv").read_bytes()
     assert os.fsencode(BYTES) in table
     rows = {row["image"]: row for row in csv.DictReader(table.decode("latin-1").splitlines())}
