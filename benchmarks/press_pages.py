@@ -132,7 +132,7 @@ def set_sheet(rng: np.random.Generator) -> NDArray[np.uint8]:
 
 @lru_cache(maxsize=8)
 def read_sheet(path: Path) -> Sheet:
-    """Read a page scan as a sheet; its paper is what is brightest around each place.
+    """Read a page scan as a sheet; its paper is what is brightest around each place, its ink the darkest there is.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def read_sheet(path: Path) -> Sheet:
     bright = cv2.dilate(cv2.medianBlur(small, 3), np.ones((13, 13), np.uint8))
     bright = cv2.GaussianBlur(cv2.erode(bright, np.ones((5, 5), np.uint8)), (0, 0), 8)
     bare = np.maximum(cv2.resize(bright, pixels.shape[::-1], interpolation=cv2.INTER_LINEAR).astype(np.float32), 40)
-    black = float(np.clip(np.percentile(pixels / bare, 0.3), 0.02, 0.5))
+    black = float(np.clip(np.percentile(pixels / bare, 0.05), 0.02, 0.5))
     return Sheet(pixels.astype(np.float32), bare, black)
 
 

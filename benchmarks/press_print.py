@@ -354,20 +354,25 @@ def screened(copy: Copy, matrix: NDArray[np.float64], pitch: float, angle: float
     papers = []
     for pixels, away in inks:
         tones = laid(pixels, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
-        dots = tones if copy.drawn else halftone(tones, pitch * fine, angle + away, oversample=1)
-        papers.append(scanned(_inked(dots, spread * pitch * fine, gain, uneven, rng)))
+        dots = tones if copy.drawn else halftone(_gained(tones, gain), pitch * fine, angle + away, oversample=1)
+        papers.append(scanned(_inked(dots, spread * pitch * fine, uneven, rng)))
     cover = laid(np.full((high, wide), 255, np.uint8), flags=cv2.INTER_LINEAR)
     cover = cv2.resize(cover, (right - left, bottom - top), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     paper = papers[0] if len(papers) == 1 else np.dstack(papers)
     return Patch(np.asarray(paper, np.float32), np.asarray(cover, np.float32), int(left), int(top))
 
 
-def _inked(
-    dots: NDArray[np.uint8], spread: float, gain: float, uneven: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """Let the ink of every dot spread, here more, there less: small lights clog, small dots may fail to print."""
+def _gained(tones: NDArray[np.uint8], gain: float) -> NDArray[np.uint8]:
+    """Let dots grow as ink spreads: where half should be covered, `gain` more is, by the usual parabola elsewhere."""
+    ink = 1 - np.arange(256) / 255
+    table = 255 * (1 - np.minimum(1, ink + 4 * gain * ink * (1 - ink)))
+    return np.asarray(np.round(table).astype(np.uint8)[tones])
+
+
+def _inked(dots: NDArray[np.uint8], spread: float, uneven: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Round off what is printed and make its edges ragged: here ink spreads further, there it is wanting."""
     high, wide = dots.shape
     soft = cv2.GaussianBlur(dots, (0, 0), max(spread, 0.3))
     slow = cv2.resize(rng.normal(0, uneven, (high // 40 + 2, wide // 40 + 2)).astype(np.float32), (wide, high))
     fibre = cv2.resize(rng.normal(0, uneven, (high // 2 + 1, wide // 2 + 1)).astype(np.float32), (wide, high))
-    return np.where(soft > 255 * (0.5 + gain + slow + fibre), 255, 0).astype(np.uint8)
+    return np.where(soft > 255 * (0.5 + slow + fibre), 255, 0).astype(np.uint8)
