@@ -15,7 +15,7 @@ from index.comparison import compare
 from index.crops import CropWriter
 from index.durable import replacing
 from index.exports import coco, findings, graphml, make_folder
-from index.groups import Group, group_as_dict, group_findings, group_graph
+from index.groups import FURNITURE, Group, group_as_dict, group_findings, group_graph
 from index.groups import groups as grouped
 from index.links import Links, find_links
 from index.page_files import write_page_files
@@ -54,7 +54,7 @@ def groups(
     index: Index,
     *,
     max_false_alarms: float = 1e-3,
-    furniture: int | None = 8,
+    furniture: int | None = FURNITURE,
     where: str | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -62,6 +62,8 @@ class Sheet:
         In pixels.
     metadata : mapping of str to str
         What the index knows of it.
+    path : str
+        Its file, which tells apart images of one name.
     """
 
     name: str
@@ -69,16 +71,17 @@ class Sheet:
     width: int
     height: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
 
     @classmethod
     def of(cls, record: ImageRecord, metadata: Mapping[str, str]) -> Sheet:
         """Return the sheet of an image of an index."""
-        return cls(record.name, record.page, record.width, record.height, metadata)
+        return cls(record.name, record.page, record.width, record.height, metadata, record.path)
 
     @property
     def key(self) -> tuple[str, int]:
         """What tells sheets apart."""
-        return self.name, self.page
+        return self.path or self.name, self.page
 
     @property
     def title(self) -> str:
@@ -126,10 +129,15 @@ class Finding:
 
 
 def findings(index: Index, answers: Iterable[Answer]) -> list[Finding]:
-    """Return the hits of `answers` that lie on their images, in their order.
+    """Return the hits of `answers` as findings, in their order.
 
     A query that is itself an image of the index is linked as such; of another one only its path is known, and its
     size is 0 × 0.
+
+    Raises
+    ------
+    InputError
+        If an image on which something was found is not in the index any more.
     """
     held = [answer for answer in answers if answer.error is None]
     asked = {(str(Path(answer.image).resolve()), answer.page) for answer in held}
@@ -146,9 +154,10 @@ def findings(index: Index, answers: Iterable[Answer]) -> list[Finding]:
         for hit, values in zip(answer.hits, answer_as_dict(answer)["hits"], strict=True):
             for known in ("image", "page", "region", "polygon"):
                 del values[known]
-            sheet = sheets[hit.path, hit.page]
-            finding = Finding(sheet, hit.match.polygon, answer.id, values, source, answer.region)
-            found.append(finding)
+            sheet = sheets.get((hit.path, hit.page))
+            if sheet is None:
+                raise InputError(f"{hit.image} is not in {index.path} any more; search again")
+            found.append(Finding(sheet, hit.match.polygon, answer.id, values, source, answer.region))
     return found
 
 

@@ -88,8 +88,8 @@ def write_page_files(folder: Path, form: str, found: Iterable[Finding]) -> list[
     Parameters
     ----------
     folder : Path
-        Made if need be. Files are named after their image, in plain characters, with a mark that tells apart images of
-        the same name; one that is there already is replaced.
+        Made if need be. Files are named after their image, in plain characters, with a mark that tells apart names of
+        which the same is plain; one that is there already is replaced.
     form : {'alto', 'page'}
     found : iterable of Finding
 
@@ -103,16 +103,19 @@ def write_page_files(folder: Path, form: str, found: Iterable[Finding]) -> list[
     for sheet, lying in by_sheet(found):
         root = FORMS[form](sheet, lying)
         indent(root)
-        page = f"-p{sheet.page + 1}" if sheet.page else ""
-        path = folder / f"{slug(Path(sheet.name).stem)}{page}-{_mark(sheet)}.xml"
+        stem = slug(Path(sheet.name).stem) + (f"-p{sheet.page + 1}" if sheet.page else "")
+        path = folder / f"{stem}-{_mark(sheet.name)}.xml"
+        if path in written:
+            path = folder / f"{stem}-{_mark(sheet.path)}.xml"
         with replacing(path) as temporary:
             ElementTree(root).write(temporary, encoding="UTF-8", xml_declaration=True)
         written.append(path)
     return written
 
 
-def _mark(sheet: Sheet) -> str:
-    return hashlib.blake2b(os.fsencode(sheet.name), digest_size=4).hexdigest()
+def _mark(name: str) -> str:
+    """Return a few characters that differ where names do."""
+    return hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
 
 
 def _root(tag: str, namespace: str, schema: str) -> Element:

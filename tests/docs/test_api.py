@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,16 @@ def test_a_form_that_cannot_be_is_named(
         with pytest.raises(InputError, match=f"no form '{form}'"):
             export(opened, answers, form, path)
     assert not (desk / path).exists()
+
+
+def test_what_is_not_in_the_index_any_more_is_not_exported(
+    scans_index: Path, collection: Collection, desk: Path
+) -> None:
+    with Index.open(shutil.copytree(scans_index, "own.calque"), writable=True) as opened:
+        answers = list(search(opened, [Query("q", collection.page("a/camera.jpg"))]))
+        opened.remove(["scans/a/camera.jpg"])
+        with pytest.raises(InputError, match=r"scans/a/camera\.jpg is not in own\.calque any more"):
+            export(opened, answers, "coco", "found.json")
 
 
 def test_what_cannot_be_traced_is_answered_with_its_error(scans_index: Path, desk: Path) -> None:

@@ -313,6 +313,13 @@ def test_alto_says_where_and_what(tmp_path: Path) -> None:
     assert (tag.get("ID"), tag.get("LABEL")) == (block.get("TAGREFS"), "q <1>")
 
 
+def test_images_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    found = [finding(sheet=Sheet("p.jpg", 0, 1000, 800, {}, f"/{folder}/p.jpg")) for folder in ("a", "b", "a")]
+    assert [len(lying) for _, lying in by_sheet(found)] == [2, 1]
+    assert len(set(write_page_files(tmp_path, "alto", found))) == 2
+    assert len(coco(found)["images"]) == 2
+
+
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(InputError, match=r"taken.*another folder"):
