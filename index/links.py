@@ -13,7 +13,7 @@ import sqlite3
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -78,6 +78,9 @@ _SAME = 0.5
 _NEIGHBOURS = 3
 _REACH = 3.0
 """Agreements belong together up to this many times the usual distance of the third nearest."""
+
+_FINEST = 1000
+"""Cells, along the longer side, in which agreements are gathered, at the most."""
 
 _SPOT = 6
 _SPOT_SHARE = 0.25
@@ -206,7 +209,7 @@ def find_links(
     for start in range(0, len(todo), _BATCH):
         batch = todo[start : start + _BATCH]
         found = asking.answers(batch)
-        links.enter([(record, np.array(found[record.id], LINK)) for record in batch if record.id in found], log_chance)
+        links.enter([(record, found[record.id]) for record in batch if record.id in found], log_chance)
         failed += asking.failed
         if progress is not None:
             progress(start + len(batch), len(todo))
@@ -230,26 +233,27 @@ class _Asking:
         self._threads = threads
         self.failed: list[tuple[str, str]] = []
 
-    def answers(self, batch: Sequence[ImageRecord]) -> dict[int, list[tuple[Any, ...]]]:
-        """Return the links of each image, rows of `LINK`; `failed` are those of the batch that could not be asked."""
+    def answers(self, batch: Sequence[ImageRecord]) -> dict[int, NDArray]:
+        """Return the links of each image, `LINK` arrays; `failed` are those of the batch that could not be asked."""
         self.failed = []
-        found: dict[int, list[tuple[Any, ...]]] = {}
+        found: dict[int, list[NDArray]] = {}
         again: list[tuple[ImageRecord, bool, NDArray[np.float64]]] = []
         for record, answer in self._asked([(record, None) for record in batch]):
             if answer.error is not None:
                 self.failed.append((record.name, answer.error))
                 continue
-            rows = self._rows(record.id, answer)
-            found[record.id] = [row for row in rows if _fills(row[5], record)]
-            again += [(record, known, box) for known, box in self._places(record, rows)]
+            links = self._links(record.id, answer)
+            found[record.id] = [links[[_fills(box, record) for box in links["a_box"]]]]
+            again += [(record, known, box) for known, box in self._places(record, links)]
         asked = self._asked([(record, _grown(box, record)) for record, _, box in again])
-        for (record, known, box), (_, answer) in zip(again, asked, strict=True):
-            rows = [row for row in self._rows(record.id, answer) if _covers(row[5], box)]
+        for (record, known, place), (_, answer) in zip(again, asked, strict=True):
+            links = self._links(record.id, answer)
+            links = links[_areas(links["a_box"]) >= _COVERED * _areas(place)]
             # Type repeats itself on a page, a block cannot be printed twice at once.
-            on_image = Counter(row[1] for row in rows) + Counter([record.id])
-            if known or sum(times > 1 for times in on_image.values()) < 2:
-                found[record.id] += rows
-        return found
+            times = Counter([record.id, *links["b"].tolist()])
+            if known or sum(count > 1 for count in times.values()) < 2:
+                found[record.id].append(links)
+        return {image: np.concatenate(parts) for image, parts in found.items()}
 
     def _asked(self, what: Sequence[tuple[ImageRecord, Region | None]]) -> Iterator[tuple[ImageRecord, Answer]]:
         queries = [Query("", Path(record.path), region, record.page) for record, region in what]
@@ -257,30 +261,27 @@ class _Asking:
         for (record, _), answer in zip(what, answers, strict=True):
             yield record, answer
 
-    def _rows(self, asking: int, answer: Answer) -> list[tuple[Any, ...]]:
-        """Return an answer as links."""
-        rows: list[tuple[Any, ...]] = []
+    def _links(self, asking: int, answer: Answer) -> NDArray:
+        """Return what an image, or a place on it, was found on, as links, the surest first."""
+        rows = []
         for hit in answer.hits:
             match, other = hit.match, self._ids[hit.path, hit.page]
             chance, relation = hit.false_alarms / len(self._ids), RELATIONS.index(match.relation)
             for spot in spots(match.query_points):
                 ours, theirs = _box(match.query_points[spot]), _box(match.image_points[spot])
-                if other != asking or not overlaps(ours, theirs[None])[0]:  # else it finds itself
-                    spread = _spread(match.query_points[spot], ours)
-                    rows.append(
-                        (asking, other, chance, len(spot), relation, ours, theirs, match.transform.matrix, spread)
-                    )
-        return rows
+                if other == asking and overlaps(ours, theirs[None])[0]:
+                    continue  # it finds itself
+                spread = _spread(match.query_points[spot], ours)
+                rows.append((asking, other, chance, len(spot), relation, ours, theirs, match.transform.matrix, spread))
+        return np.array(rows, LINK)
 
-    def _places(self, record: ImageRecord, rows: Sequence[tuple[Any, ...]]) -> list[tuple[bool, NDArray[np.float64]]]:
+    def _places(self, record: ImageRecord, links: NDArray) -> list[tuple[bool, NDArray[np.float64]]]:
         """Return where to look again, and whether pictures are known to be there: the zones, where there are any."""
         zones = pictures_on(self._index, record.id)
-        boxes = zones if len(zones) else [row[5] for row in sorted(rows, key=lambda row: float(row[2]))]
         chosen: list[NDArray[np.float64]] = []
-        for box in boxes:
-            if _fills(box, record):
-                continue
-            if not chosen or (overlaps(box, np.array(chosen)) < _SAME).all():
+        for box in zones if len(zones) else links["a_box"]:
+            apart = not chosen or bool((overlaps(box, np.array(chosen)) < _SAME).all())
+            if apart and not _fills(box, record):
                 chosen.append(box)
         return [(len(zones) > 0, box) for box in chosen[:_LOOKS]]
 
@@ -299,12 +300,12 @@ def _spread(points: NDArray[np.float32], box: NDArray[np.float64]) -> NDArray[np
     return found
 
 
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(boxes[..., 2] * boxes[..., 3])
+
+
 def _fills(box: NDArray[np.float64], record: ImageRecord) -> bool:
-    return bool(box[2:].prod() >= _WHOLE * record.width * record.height)
-
-
-def _covers(evidence: NDArray[np.float64], place: NDArray[np.float64]) -> bool:
-    return bool(evidence[2:].prod() >= _COVERED * place[2:].prod())
+    return bool(_areas(box) >= _WHOLE * record.width * record.height)
 
 
 def _grown(box: NDArray[np.float64], record: ImageRecord) -> Region | None:
@@ -338,7 +339,9 @@ def spots(points: NDArray[np.float32]) -> list[NDArray[np.intp]]:
     sample = points[:: max(1, len(points) // 400)]
     distances = np.linalg.norm(sample[:, None] - points[None], axis=2)
     usual = float(np.median(np.partition(distances, _NEIGHBOURS, axis=1)[:, _NEIGHBOURS]))
-    column, row = ((points - points.min(axis=0)) / max(_REACH / 2 * usual, 1.0)).astype(np.intp).T
+    places = points - points.min(axis=0)
+    side = max(_REACH / 2 * usual, float(places.max()) / _FINEST, 1.0)
+    column, row = (places / side).astype(np.intp).T
     cells = np.zeros((row.max() + 1, column.max() + 1), np.uint8)
     cells[row, column] = 1
     _, numbers = cv2.connectedComponents(cv2.dilate(cells, np.ones((3, 3))), connectivity=8)
