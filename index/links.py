@@ -79,6 +79,9 @@ _NEIGHBOURS = 3
 _REACH = 3.0
 """Agreements belong together up to this many times the usual distance of the third nearest."""
 
+_GAP = 0.2
+"""Gap between two spots, as a share of the longest of their sides, up to which they are one."""
+
 _FINEST = 1000
 """Cells, along the longer side, in which agreements are gathered, at the most."""
 
@@ -345,6 +348,22 @@ def spots(points: NDArray[np.float32]) -> list[NDArray[np.intp]]:
     cells = np.zeros((row.max() + 1, column.max() + 1), np.uint8)
     cells[row, column] = 1
     _, numbers = cv2.connectedComponents(cv2.dilate(cells, np.ones((3, 3))), connectivity=8)
-    found = [np.flatnonzero(numbers[row, column] == number) for number in range(1, numbers.max() + 1)]
+    found = _joined(points, [np.flatnonzero(numbers[row, column] == n) for n in range(1, numbers.max() + 1)])
     least = max(_SPOT, _SPOT_SHARE * max(map(len, found)))
     return sorted((spot for spot in found if len(spot) >= least), key=len, reverse=True) or [np.arange(len(points))]
+
+
+def _joined(points: NDArray[np.float32], found: list[NDArray[np.intp]]) -> list[NDArray[np.intp]]:
+    """Return spots with those made one whose gap is small beside them: a picture has empty places too."""
+    done: list[NDArray[np.intp]] = []
+    for spot in sorted(found, key=len, reverse=True):
+        near = [other for other in done if _gap(_box(points[spot]), _box(points[other])) <= _GAP]
+        done = [other for other in done if not any(other is one for one in near)]
+        done.append(np.sort(np.concatenate([spot, *near])))
+    return done
+
+
+def _gap(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Return how far two boxes are apart, as a share of the longest of their sides."""
+    apart = np.maximum(np.maximum(a[:2], b[:2]) - np.minimum(a[:2] + a[2:], b[:2] + b[2:]), 0)
+    return float(apart.max() / max(a[2:].max(), b[2:].max()))
