@@ -49,8 +49,12 @@ CURVES: dict[str, tuple[Recipe, ...]] = {
     "kept": tuple(replace(BASE, kept=share) for share in (1.0, 0.7, 0.5, 0.35, 0.25, 0.15)),
     "lines": tuple(replace(BASE, lines=lines) for lines in (133, 110, 85, 65, 55, 45)),
     "width": tuple(replace(BASE, width=width) for width in (600, 450, 300, 200, 150)),
+    "together": (
+        *(Recipe(1.0, 133, 600), Recipe(0.7, 110, 450), BASE),
+        *(Recipe(0.25, 65, 200), Recipe(0.15, 55, 150), Recipe(0.15, 45, 120), Recipe(0.1, 45, 100)),
+    ),
 }
-"""Name of what is varied → the editions, easiest first."""
+"""Name of what is varied → the editions, easiest first; ``together`` worsens all three until little is left to see."""
 
 TARGETS: tuple[tuple[Recipe, float], ...] = ((BASE, 0.97), (Recipe(kept=0.25, lines=65, width=200), 0.85))
 """Editions and the recall@1 that is aimed at."""
@@ -74,7 +78,12 @@ ANOTHER_PRINTING = "2 %, from another printing"
 """The case whose queries are not photographs but the same picture on another page, screened and scanned anew."""
 
 _GROUPS = ("targets", *CURVES, "cases")
-_AXES = {"kept": "share of the photograph kept", "lines": "screen, lines per inch", "width": "width on the page, px"}
+_AXES = {
+    "kept": ("kept", "share of the photograph kept"),
+    "lines": ("lines", "screen, lines per inch"),
+    "width": ("width", "width on the page, px"),
+    "together": ("width", "width, px; less kept and a coarser screen with it"),
+}
 _CURVES_DRAWN = {
     "photograph → page, recall@1": ("pages", "recall_at_1"),
     "photograph → page, at 1e-3": ("pages", "recall_confident"),
@@ -263,13 +272,14 @@ def _panels(editions: dict[str, dict[str, Any]], groups: Iterable[str]) -> list[
     for group in groups:
         if group not in CURVES:
             continue
-        values = [getattr(recipe, group) for recipe in CURVES[group]]
+        varied, axis = _AXES[group]
+        values = [getattr(recipe, varied) for recipe in CURVES[group]]
         measured = [editions[_label(recipe)] for recipe in CURVES[group]]
         curves = {
             label: (values, [results[direction][figure] for results in measured])
             for label, (direction, figure) in _CURVES_DRAWN.items()
         }
-        panels.append(Panel(_AXES[group], curves, reverse=True))
+        panels.append(Panel(axis, curves, reverse=True))
     return panels
 
 
