@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,6 +45,12 @@ _COLUMNS = [
     metavar="N",
     help="Leave out what N pages of one folder, or of one file, show at the same place: rulers, stamps. 0: nothing.",
 )
+@click.option(
+    "--collate",
+    is_flag=True,
+    help="Lay each member on its reference line by line, and part copies from impressions of one block; takes about a "
+    "second for each.",
+)
 @where_option
 @click.option(
     "-o",
@@ -60,6 +67,7 @@ def groups(
     index: Path,
     max_false_alarms: float,
     furniture: int,
+    collate: bool,
     where: str | None,
     output: Path | None,
     threads: int | None,
@@ -81,6 +89,7 @@ def groups(
     Examples:
       calque groups scans.calque
       calque groups scans.calque -o groups/ --where "date<1520"
+      calque groups woodcuts.calque --collate --format csv > blocks.csv
       calque groups scans.calque --max-false-alarms 1e-6 --format graphml > groups.graphml
     """
     from index.groups import groups as group_images
@@ -94,6 +103,11 @@ def groups(
             for name, reason in asked.failed:
                 progress.message(one_line(f"calque: {name}: {reason}"))
         found = group_images(opened, links, max_false_alarms=max_false_alarms, furniture=furniture or None, only=only)
+        if collate:
+            from index.collating import parted
+
+            with Progress("groups", quiet=quiet) as progress:
+                found = replace(found, groups=parted(opened, found.groups, progress.update))
         if output is not None:
             _report(found.groups, output, quiet)
         _write(found.groups, form, base_url)

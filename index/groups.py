@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from index.clusters import Joint, cluster
+from index.clusters import Joint, cluster, sureness, united
 from index.exports import Finding, Sheet
 from index.judgements import JudgedPair, cannot_link, must_link
 from index.links import LINK, pictures_on
@@ -48,6 +48,8 @@ __all__ = [
     "group_findings",
     "group_graph",
     "groups",
+    "numbered",
+    "subgroup",
 ]
 
 FURNITURE = 8
@@ -174,18 +176,52 @@ def groups(
     if furniture is not None:
         left = _furniture(places, edges, records, furniture)
     joints = [
-        Joint(int(a), int(b), found["transform"][row], float(found["chance"][row]), int(row))
+        Joint(int(a), int(b), found["transform"][row], float(found["chance"][row]) * len(records), int(row))
         for a, b, row in zip(edges.a, edges.b, edges.links, strict=True)
         if not (left[a] or left[b])
     ]
     clusters = cluster(places.boxes, joints, _apart(places, cannot_link(index)))
-    made = [_group(index, part, places, found, records) for part in clusters]
-    made.sort(key=lambda group: (-len(group.members), group.ties[0].false_alarms, group.members[0].image.id))
+    cut = echoes + len(joints) - sum(len(part.joints) for part in clusters)
+    made = [
+        _group(index, part, prints, places, found, records)
+        for part, prints in united(clusters, places.images, places.boxes)
+        if len(prints) > 1
+    ]
     return Grouping(
-        [replace(group, number=number) for number, group in enumerate(made, start=1)],
+        numbered(made),
         int(left.sum()),
-        echoes + len(joints) - sum(len(part.joints) for part in clusters),
+        cut,
     )
+
+
+def numbered(made: Iterable[Group]) -> list[Group]:
+    """Return groups in their order, the largest first, and numbered."""
+    ordered = sorted(
+        made, key=lambda group: (-len(group.members), group.ties[0].false_alarms, group.members[0].image.id)
+    )
+    return [replace(group, number=number) for number, group in enumerate(ordered, start=1)]
+
+
+def subgroup(group: Group, chosen: Sequence[int]) -> Group | None:
+    """Return a group of some members of another one, by their numbers, ascending; None where no link joins any two.
+
+    Their reference is that of the group, if it is among them, else the one with the surest link.
+    """
+    new = {old: number for number, old in enumerate(chosen)}
+    ties = tuple(tie._replace(a=new[tie.a], b=new[tie.b]) for tie in group.ties if tie.a in new and tie.b in new)
+    if not ties:
+        return None
+    reference = new.get(group.reference, ties[0].a)
+    base = group.members[chosen[reference]]
+    members = []
+    for old in chosen:
+        member = group.members[old]
+        matrix = member.transform.matrix @ np.linalg.inv(base.transform.matrix)
+        transform = Transform(matrix / matrix[2, 2])
+        negative = ("inverted" in member.relation) != ("inverted" in base.relation)
+        relation, rotation, scale = _pose(transform, np.array(base.region.as_list()), negative)
+        members.append(replace(member, transform=transform, relation=relation, rotation=rotation, scale=scale))
+    return Group(group.number, tuple(members), reference, ties)
 
 
 def group_as_dict(group: Group) -> dict[str, Any]:
@@ -252,14 +288,14 @@ def _without_echoes(found: NDArray) -> NDArray:
         pair, boxes = (int(link["a"]), int(link["b"])), (link["a_box"], link["b_box"])
         if pair[0] > pair[1]:
             pair, boxes = pair[::-1], boxes[::-1]
-        sureness = -math.log10(max(link["chance"], sys.float_info.min))
+        sure = -math.log10(max(link["chance"], sys.float_info.min))
         kept[row] = not any(
             (overlaps(boxes[0], a[None])[0] >= _SAME) != (overlaps(boxes[1], b[None])[0] >= _SAME)
-            and sureness < _ECHO * surer
+            and sure < _ECHO * surer
             for a, b, surer in between[pair]
         )
         if kept[row]:
-            between[pair].append((*boxes, sureness))
+            between[pair].append((*boxes, sure))
     return found[kept]
 
 
@@ -322,18 +358,27 @@ def _furniture(places: Places, edges: Edges, records: Mapping[int, ImageRecord],
     return np.array([len(others) + 1 >= least for others in with_it], dtype=np.bool_)
 
 
-def _group(index: Index, part: Cluster, places: Places, found: NDArray, records: Mapping[int, ImageRecord]) -> Group:
-    """Describe a cluster."""
+def _group(
+    index: Index,
+    part: Cluster,
+    prints: Mapping[int, NDArray[np.float64]],
+    places: Places,
+    found: NDArray,
+    records: Mapping[int, ImageRecord],
+) -> Group:
+    """Describe a cluster, of which `prints` are the boxes by the places that stand for them."""
     weight: dict[int, float] = defaultdict(float)
-    surest: dict[int, float] = {}
     beside: dict[int, list[tuple[int, bool]]] = defaultdict(list)
-    for joint in part.joints:
+    ties: dict[tuple[int, int], Joint] = {}
+    for joint in sorted(part.joints, key=lambda one: one.false_alarms):
+        a, b = part.prints[joint.a], part.prints[joint.b]
         turns = "inverted" in RELATIONS[found["relation"][joint.link]]
-        for place, other in ((joint.a, joint.b), (joint.b, joint.a)):
-            weight[place] += _sureness(joint.chance)
-            surest[place] = min(surest.get(place, math.inf), joint.chance)
-            beside[place].append((other, turns))
-    reference = min(part.frames, key=lambda place: (-weight[place], place))
+        beside[a].append((b, turns))
+        beside[b].append((a, turns))
+        if ties.setdefault((min(a, b), max(a, b)), joint) is joint:
+            weight[a] += sureness(joint.false_alarms)
+            weight[b] += sureness(joint.false_alarms)
+    reference = min(prints, key=lambda place: (-weight[place], place))
     negative = {reference: False}
     walk = [reference]
     for place in walk:
@@ -341,38 +386,38 @@ def _group(index: Index, part: Cluster, places: Places, found: NDArray, records:
             if other not in negative:
                 negative[other] = negative[place] ^ turns
                 walk.append(other)
+    surest = {place: joint.false_alarms for pair, joint in reversed(ties.items()) for place in pair}
     members = {}
-    for place, frame in part.frames.items():
-        matrix = np.linalg.inv(frame) @ part.frames[reference]
+    for place, box in prints.items():
+        matrix = np.linalg.inv(part.frames[place]) @ part.frames[reference]
         transform = Transform(matrix / matrix[2, 2])
         record = records[int(places.images[place])]
-        relation, rotation, scale = _pose(transform, places.boxes[reference], negative[place])
+        relation, rotation, scale = _pose(transform, prints[reference], negative[place])
         members[place] = Member(
             record,
-            Region(*places.boxes[place].tolist()),
+            Region(*box.tolist()),
             transform,
             relation,
             rotation,
             scale,
-            _expected(surest[place], len(records)),
+            _expected(surest[place]),
             index.metadata(record.id),
         )
     order = sorted(members, key=lambda place: _by_date(members[place]))
     number = {place: n for n, place in enumerate(order)}
-    ties = tuple(
-        Tie(number[j.a], number[j.b], _expected(j.chance, len(records)), int(found["inliers"][j.link]))
-        for j in part.joints
+    return Group(
+        0,
+        tuple(members[place] for place in order),
+        number[reference],
+        tuple(
+            Tie(number[a], number[b], _expected(joint.false_alarms), int(found["inliers"][joint.link]))
+            for (a, b), joint in ties.items()
+        ),
     )
-    return Group(0, tuple(members[place] for place in order), number[reference], ties)
 
 
-def _expected(chance: float, images: int) -> float:
-    return max(chance * images, sys.float_info.min)  # never none at all
-
-
-def _sureness(chance: float) -> float:
-    """Return how much a link weighs where the reference is chosen: beyond a point, more agreement is only more ink."""
-    return min(-math.log10(max(chance, 1e-300)), 50.0)
+def _expected(false_alarms: float) -> float:
+    return max(false_alarms, sys.float_info.min)  # never none at all
 
 
 def _pose(transform: Transform, box: NDArray[np.float64], negative: bool) -> tuple[Relation, float, float]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Edges", "Places", "find_places", "lay", "overlaps"]
+__all__ = ["Edges", "Places", "around", "find_places", "lay", "overlaps"]
 
 _SAME = 0.5
 """Two boxes lie on the same picture when they share this much of the smaller one."""
@@ -25,7 +25,7 @@ _SAME = 0.5
 _WIDER = 2.0
 """How many times as large a place becomes, at the most, by one more box that lies on it."""
 
-_BORNE_OUT = 0.3
+_BORNE_OUT = 0.5
 """How densely details agree in a part of a link's evidence, as a share of how densely they do in all of it."""
 
 _ROUNDS = 3
@@ -94,7 +94,7 @@ class _Page:
                 touched = [len(self.boxes)]
                 self.boxes.append(box)
             elif len(touched) == 1 and touched[0] >= fixed:
-                wider = _around(box, self.boxes[touched[0]])
+                wider = around(box, self.boxes[touched[0]])
                 if wider[2:].prod() <= _WIDER * self.boxes[touched[0]][2:].prod():
                     self.boxes[touched[0]] = wider
             self.covered[row, side] = touched
@@ -157,7 +157,8 @@ def _borne_out(link: NDArray, part: NDArray[np.float64]) -> bool:
     return bool(inside.size and inside.mean() >= _BORNE_OUT * link["spread"].mean())
 
 
-def _around(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+def around(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the box around two boxes."""
     low, high = np.minimum(a[:2], b[:2]), np.maximum(a[:2] + a[2:], b[:2] + b[2:])
     return np.concatenate([low, high - low])
 

@@ -141,6 +141,16 @@ def test_a_crop_is_joined_to_the_whole_picture():
     assert members(made) == [[1, 2, 3]]
 
 
+def test_parts_of_one_print_are_one_member():
+    """Weak prints agree in parts only, and nothing joins the parts but that they lie upon each other alike."""
+    left, right = [100, 200, 140, 400], [260, 200, 140, 400]
+    rows = [link(1, 2, left, (50, 80)), link(1, 2, right, (50, 80)), link(2, 3, [150, 280, 300, 400], (5, 5))]
+    (group,) = found(book(3), *rows).groups
+    assert [m.image.id for m in group.members] == [1, 2, 3]
+    assert group.members[0].region.as_list() == [100, 200, 300, 400]
+    assert len(group.ties) == 2
+
+
 def test_zones_say_what_is_one_picture():
     """Two crops that share nothing are of one picture where the layout knows one."""
     rows = [link(1, 2, [100, 200, 300, 190], (40, 0)), link(1, 3, [100, 420, 300, 180], (80, 0))]
