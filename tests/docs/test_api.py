@@ -65,6 +65,7 @@ def test_the_guide_names_all_that_there_is_and_no_more() -> None:
 def test_the_researcher_finds_her_photographs(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number, (day, name) in enumerate([("1912-05-04", "camera"), ("1912-07-13", "coins"), ("1912-07-20", "brick")]):
         written(f"press/{day}.jpg", page_with(picture(name, 380), number))
+    (desk / "press.csv").write_text("file,date\n1912-05-04,1912-05-04\n1912-07-13,1912-07-13\n1912-07-20,\n")
     for name in ("camera", "astronaut", "coins"):
         written(f"photographs/{name}.png", picture(name, 500))
     space = run("A researcher traces photographs in the press")
@@ -79,7 +80,9 @@ def test_the_researcher_finds_her_photographs(desk: Path, capsys: pytest.Capture
     assert "https://library.example/scans/press/1912-05-04.jpg" in (desk / "traced.json").read_text()
     assert len(json.loads((desk / "traced-coco.json").read_text())["annotations"]) == 2
     assert len((desk / "traced.csv").read_text().splitlines()) == 3
-    assert "photographs/camera.png -> press/1912-05-04.jpg" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "every row is of a page\n1 pages before June 1912" in out
+    assert "photographs/camera.png -> press/1912-05-04.jpg" in out
 
 
 def test_the_bibliographer_matches_her_blocks(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
