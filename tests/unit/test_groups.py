@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import combinations
+from types import SimpleNamespace
 
 import networkx
 import numpy as np
 import pytest
 
+import index.collating
 from index.annotations import Judgement, Zone
 from index.catalogue import ImageRecord
+from index.collating import is_another_block, parted
 from index.exports import coco, graphml
 from index.groups import group_as_dict, group_findings, group_graph, groups
 from index.links import LINK, Links, spots
 from index.verification import RELATIONS
+from matcher.collation import Evidence
+from matcher.errors import InputError
 from matcher.types import Region
 
 WIDTH, HEIGHT = 1000, 1500
@@ -291,3 +296,42 @@ def test_links_are_kept_until_their_images_go(tmp_path):
         links.sweep({2: records[2], 1: records[2]})  # another image under the same id
         assert links.asked() == {2: -4.0}
         assert len(links.read(1.0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("deformation", "agreement", "another"), [(0.01, 0.5, True), (0.01, 0.9, False), (0.0005, 0.5, False)]
+)
+def test_another_block_lies_elsewhere_and_has_other_lines(deformation, agreement, another):
+    evidence = Evidence(400.0, deformation, 80, agreement, 0.5, 0.5, (0.3, 0.3), (2.0, 2.0), tonal=False)
+    assert is_another_block(evidence) == another
+
+
+def test_copies_are_parted_from_impressions(monkeypatch):
+    """Pages 1 to 3 show one block, 4 and 5 a copy; 6 shows another copy, alone; 7 has gone."""
+    block = {1: "a", 2: "a", 3: "a", 4: "b", 5: "b", 6: "c"}
+
+    def read(path, page):
+        number = int(path.stem[1:])
+        if number == 7:
+            raise InputError("gone")
+        return block[number]
+
+    monkeypatch.setattr(index.collating, "read_image", read)
+    monkeypatch.setattr(index.collating, "collate", lambda a, b, match, region: SimpleNamespace(evidence=a != b))
+    monkeypatch.setattr(index.collating, "is_another_block", bool)
+    album = book(7)
+    rows = [link(a, b, CUT, (a + b, 0), chance=10.0 ** -(70 - a - b)) for a, b in combinations(range(1, 8), 2)]
+    rows = [link(a, b, CUT, (10 * (b - a), 0), chance=row[2]) for row in rows for a, b in [row[:2]]]
+    made = found(album, *rows)
+    assert members(made) == [[1, 2, 3, 4, 5, 6, 7]]
+    told = []
+    groups_left = parted(album, made.groups, lambda *done: told.append(done))
+    assert [[m.image.id for m in group.members] for group in groups_left] == [[1, 2, 3, 7], [4, 5]]
+    assert told == [(1, 1)]
+    for group in groups_left:
+        base = group.members[group.reference]
+        for member in group.members:
+            shift = member.transform.matrix[0, 2]
+            assert shift == pytest.approx(10 * (member.image.id - base.image.id), abs=1e-6)
+    album.said = [said(1, 4, "same")]
+    assert next([m.image.id for m in g.members] for g in parted(album, found(album, *rows).groups)) == [1, 2, 3, 4, 7]
