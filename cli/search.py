@@ -65,6 +65,11 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
 @where_option
+@click.option(
+    "--furniture",
+    is_flag=True,
+    help="Find whole pages by what is on every scan of a volume, too: bindings, rulers, stamps, running titles.",
+)
 @export_options
 @format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
@@ -80,6 +85,7 @@ def search(
     output: Path | None,
     threads: int | None,
     where: str | None,
+    furniture: bool,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -123,6 +129,7 @@ def search(
         "max_false_alarms": max_false_alarms,
         "relations": _relations(relations),
         "threads": threads,
+        "furniture": furniture,
     }
     with Index.open(index) as opened, Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
         if where is not None:

@@ -6,6 +6,8 @@ import os
 import sqlite3
 from collections import defaultdict
 from dataclasses import astuple, dataclass, fields
+from itertools import islice
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from index._sqlite import Database, from_sql, to_sql
@@ -290,6 +292,15 @@ class Catalogue(Database):
     def find(self, path: str, page: int) -> ImageRecord | None:
         """Return the image that is page `page` of the file at an absolute path."""
         return next(self._images("path = ? AND page = ?", to_sql(path), page), None)
+
+    def neighbours(self, record: ImageRecord, many: int) -> list[ImageRecord]:
+        """Return the images with features of the same folder, or document, that are nearest by id, at most `many`."""
+        folder = PurePath(record.path).parent
+        near = self._images(
+            "id BETWEEN ? AND ? AND id != ? AND segment IS NOT NULL ORDER BY abs(id - ?), id",
+            record.id - 4 * many, record.id + 4 * many, record.id, record.id,
+        )  # fmt: skip
+        return list(islice((other for other in near if PurePath(other.path).parent == folder), many))
 
     def matching(self, name: str, path: str) -> list[ImageRecord]:
         """Return the images called `name`, or whose file is `path` or lies in the folder `path`, ascending by id."""

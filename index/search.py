@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from index import postings, verification
+from index.furniture import NEIGHBOURS, furniture_of
 from index.verification import RELATIONS, Variant
 from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
@@ -35,8 +36,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.furniture import Furniture
     from index.segment import Segment
     from index.store import Index
+    from index.verification import Stored
     from index.vocabulary import Vocabulary
     from matcher.registry import Extractor
     from matcher.types import Match, Relation
@@ -142,6 +145,7 @@ def search(
     max_false_alarms: float = 1.0,
     relations: Sequence[Relation] = RELATIONS,
     only: Collection[int] | None = None,
+    furniture: bool = False,
     threads: int | None = None,
 ) -> Iterator[Answer]:
     """Answer queries in their order.
@@ -159,6 +163,9 @@ def search(
     only : collection of int, optional
         Catalogue ids of the images to search, as `Index.select` gives them; all by default. The answers are those of an
         index that holds no others.
+    furniture : bool
+        Whether whole pages are found by what is on every scan of a volume, too: bindings, rulers, stamps, running
+        titles (`index.furniture`). Framed regions always are.
     threads : int, optional
         By default one per core. The answers do not depend on it.
 
@@ -173,9 +180,9 @@ def search(
         raise InputError(f"max_false_alarms must be above 0, got {max_false_alarms}")
     threads = threads or default_workers()
     vocabulary = index.vocabulary
-    extractor = extractor_of(vocabulary.features, None, vocabulary.likeness)
+    extractor = extractor_of(vocabulary.features, _QUERY_FEATURES, vocabulary.likeness)
     with ThreadPoolExecutor(threads) as pool:
-        searcher = _Searcher(index, vocabulary, pool, len(relations), only)
+        searcher = _Searcher(index, vocabulary, pool, len(relations), only, furniture)
         waiting = iter(queries)
         # As many queries are read as there are threads, then searched one after the other with all threads each.
         while batch := list(islice(waiting, threads)):
@@ -333,6 +340,7 @@ class _Searcher:
         pool: ThreadPoolExecutor,
         relations: int,
         only: Collection[int] | None,
+        furniture: bool,
     ) -> None:
         self._index = index
         self._vocabulary = vocabulary
@@ -345,6 +353,9 @@ class _Searcher:
             self._segments = [segment.among(chosen) for segment in self._segments]
             self._images = len(only)
         self._work_size = index.settings.work_size
+        self._keeps_furniture = furniture
+        self._places = {segment.name: number for number, segment in enumerate(self._segments)}
+        self._known: dict[int, Furniture] = {}
 
     def answer(self, query: Query, extracted: Future[Extracted], top: int | None, max_false_alarms: float) -> Answer:
         """Answer one query whose features are on their way."""
@@ -356,7 +367,8 @@ class _Searcher:
         tests = max(_LEAST_WEIGHED, _WEIGHED * self._images * self._relations)
         # A place is left for the next on its image at the same point, whatever is asked for: fewer false alarms
         # allowed then give the surer ones of the same hits.
-        found = self._find(features, region, math.log10(max(max_false_alarms, 1.0) / tests))
+        framed = query.region is not None
+        found = self._find(features, region, math.log10(max(max_false_alarms, 1.0) / tests), framed)
         limit = math.log10(max_false_alarms / tests)
         found = [place for place in found if place[1].log_false_alarms <= limit]
         found.sort(key=lambda place: (place[1].log_false_alarms, place[0], place[1].region.as_list()))
@@ -368,15 +380,16 @@ class _Searcher:
         seconds = extraction + time.perf_counter() - start
         return Answer(query.id, query.image, query.region, seconds, tuple(hits), page=query.page, extraction=extraction)
 
-    def _find(self, features: dict[Relation, Features], region: Region, limit: float) -> list[tuple[int, Match]]:
+    def _find(
+        self, features: dict[Relation, Features], region: Region, limit: float, framed: bool
+    ) -> list[tuple[int, Match]]:
         """Return the catalogue ids of images, and the matches on them with at most 10 ** `limit` false alarms each."""
         asked = verification.variants(features, region, self._vocabulary)
         if not self._segments:
             return []
 
         def examine(candidate: _Candidate) -> list[Match]:
-            segment = self._segments[candidate.segment]
-            stored = verification.gather(segment, candidate.local, self._work_size)
+            stored = self._gather(candidate.segment, candidate.local)
             variant = asked[candidate.variant]
             return verification.verify(variant, candidate.matrix, candidate.pairs, stored, self._vocabulary, limit)
 
@@ -392,6 +405,8 @@ class _Searcher:
                 before = found.total()
                 for candidate, matches in zip(batch, self._pool.map(examine, batch), strict=True):
                     found[candidate.variant] += bool(matches)
+                    if matches and not framed and not self._keeps_furniture:
+                        matches = self._off_furniture(candidate, asked[candidate.variant], matches, limit)
                     if matches:
                         by_image.setdefault(candidate.image_id, []).extend(matches)
                 if found.total() == before:
@@ -400,6 +415,38 @@ class _Searcher:
             ballots = [ballot for ballot in ballots if 4 * found[ballot.number] >= last - first]
             first, last = last, 2 * last
         return [(image_id, match) for image_id, all_ in by_image.items() for match in verification.distinct(all_)]
+
+    def _off_furniture(
+        self, candidate: _Candidate, variant: Variant, matches: list[Match], limit: float
+    ) -> list[Match]:
+        """Return what is found on an image apart from what is on every scan of its volume."""
+        furniture = self._furniture(candidate.image_id)
+        if not any(furniture.holds(match.image_points).any() for match in matches):
+            return matches
+        query, image, votes = candidate.pairs
+        rest = ~furniture.holds(image[:, :2])
+        pairs = query[rest], image[rest], votes[rest]
+        stored = furniture.cleared(self._gather(candidate.segment, candidate.local))
+        bounds, pixels = np.array([0, len(pairs[0])]), np.array([stored.pixel])
+        matrices, strength, _ = estimate(*pairs, bounds, variant.diagonal, pixels, Tolerance())
+        if strength[0] <= 0:
+            return []
+        return verification.verify(variant, matrices[0], pairs, stored, self._vocabulary, limit)
+
+    def _furniture(self, image_id: int) -> Furniture:
+        if image_id not in self._known:
+            place = self._places
+            scans = [self._index.image(image_id), *self._index.neighbours(image_id, NEIGHBOURS)]
+            one, *others = (
+                self._gather(place[scan.segment], self._segments[place[scan.segment]].local(scan.id))
+                for scan in scans
+                if scan.segment is not None
+            )
+            self._known[image_id] = furniture_of(one, others)
+        return self._known[image_id]
+
+    def _gather(self, segment: int, local: int) -> Stored:
+        return verification.gather(self._segments[segment], local, self._work_size)
 
     def _ballot(self, number: int, variant: Variant) -> _Ballot:
         """Let the strongest features of a variant vote."""

@@ -112,8 +112,8 @@ class Sift:
         )
 
     def unweighted(self) -> Sift:
-        """Return this extractor for what is all picture."""
-        return replace(self, likeness=None)
+        """Return this extractor for what is all picture: it keeps everything."""
+        return replace(self, max_features=None, likeness=None)
 
     def turned(self, features: Features, relation: Relation) -> Features:
         """Return the features of the mirrored or negative image."""
