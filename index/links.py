@@ -89,6 +89,9 @@ _SPOT = 6
 _SPOT_SHARE = 0.25
 """Agreements that a spot has at the least: altogether, and of those of the largest."""
 
+_TELLING = 1e-2
+"""False alarms, as a share of those allowed, up to which a match of a whole image says where to look again."""
+
 _LOOKS = 12
 """Places on an image looked at again, at the most."""
 
@@ -281,8 +284,9 @@ class _Asking:
     def _places(self, record: ImageRecord, links: NDArray) -> list[tuple[bool, NDArray[np.float64]]]:
         """Return where to look again, and whether pictures are known to be there: the zones, where there are any."""
         zones = pictures_on(self._index, record.id)
+        telling = links["a_box"][links["chance"] * len(self._ids) <= _TELLING * self._limit]
         chosen: list[NDArray[np.float64]] = []
-        for box in zones if len(zones) else links["a_box"]:
+        for box in zones if len(zones) else telling:
             apart = not chosen or bool((overlaps(box, np.array(chosen)) < _SAME).all())
             if apart and not _fills(box, record):
                 chosen.append(box)
