@@ -90,7 +90,10 @@ _CURVES_DRAWN = {
     "region → photograph, recall@1": ("photographs", "recall_at_1"),
     "region → photograph, at 1e-3": ("photographs", "recall_confident"),
 }
-_KEPT_FIGURES = ("queries", "recall_at_1", "recall_confident", "confident_hits", "confident_wrong", "located")
+_KEPT_FIGURES = (
+    *("queries", "recall_at_1", "recall_confident", "confident_hits", "confident_wrong", "located"),
+    *("wrong", "lost"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,8 @@ def measure(bench: _Bench, name: str, recipe: Recipe) -> dict[str, Any]:
         path = _with_pages(
             bench.pages_index, Path(index) / "pages.calque", [folder / page for page in pages], bench.workers
         )
-        everything = Dataset(name, folder, (*pages, *bench.plain), tuple(map(_photograph_query(folder), printings)))
+        queries = tuple(_photograph_query(printing, folder) for printing in printings)
+        everything = Dataset(name, folder, (*pages, *bench.plain), queries)
         results: dict[str, Any] = {"recipe": asdict(recipe), "pages": _asked(everything, path)}
         if recipe.page_share is not None:
             others = bench.collection.edition(f"{name}, other printing", recipe, run=1)
@@ -148,23 +152,18 @@ def _asked(dataset: Dataset, index: Path) -> dict[str, Any]:
     queries = [Query(q.id, dataset.path(q.place.image), q.place.region) for q in dataset.queries]
     answers = list(ask(index, queries))
     figures = evaluate(dataset, {answer.id: found(dataset, answer) for answer in answers})
-    kept = {key: figures[key] for key in _KEPT_FIGURES}
-    return {**kept, "ms_per_query": 1000 * float(np.median([a.seconds for a in answers])), **_losses(figures)}
+    return {
+        **{key: figures[key] for key in _KEPT_FIGURES},
+        "ms_per_query": 1000 * float(np.median([answer.seconds for answer in answers])),
+    }
 
 
-def _losses(figures: dict[str, Any]) -> dict[str, Any]:
-    return {"wrong": figures["wrong"], "lost": figures["lost"]}
-
-
-def _photograph_query(folder: Path) -> Any:
-    def query(printing: Printing) -> TruthQuery:
-        """Ask where a photograph is printed: all of it, so that its frame is expected around what is printed."""
-        name = f"photographs/{printing.photograph}"
-        scan = read_image(folder / name)
-        whole = Transform(printing.matrix).apply(Region(0, 0, scan.width, scan.height).corners())
-        return _query(Place(name, None), Place(printing.page, box_of(whole)))
-
-    return query
+def _photograph_query(printing: Printing, folder: Path) -> TruthQuery:
+    """Ask where a photograph is printed: all of it, so that its frame is expected around what is printed."""
+    name = f"photographs/{printing.photograph}"
+    scan = read_image(folder / name)
+    whole = Transform(printing.matrix).apply(Region(0, 0, scan.width, scan.height).corners())
+    return _query(Place(name, None), Place(printing.page, box_of(whole)))
 
 
 def _region_query(printing: Printing) -> TruthQuery:
