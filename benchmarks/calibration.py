@@ -8,7 +8,6 @@ do with.
 from __future__ import annotations
 
 import math
-import tempfile
 import zlib
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.datasets import load
-from benchmarks.runner import arguments, build, machine, report, spread, table
+from benchmarks.runner import arguments, indexed, machine, report, spread, table
 from index.search import Query, search
 from index.store import Index
 from matcher.images import read_image
@@ -114,15 +113,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = arguments("Compare hits by chance with what was claimed.", dataset=False)
     parser.add_argument("--part", choices=("dev", "test"), default="test")
     parser.add_argument("--searches", type=int, default=2000, metavar="N")
-    parser.add_argument("--index", type=Path, metavar="DIR", help="index of all sets, as left there by an earlier run")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the index in DIR, or use the one that is there")
     options = parser.parse_args(words)
     cv2.setNumThreads(1)
     dataset = load("all")
-    with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
-        path = options.index or Path(folder) / "all.calque"
-        if not path.exists():
-            build(dataset, path.parent).path.rename(path)
-        answers = list(ask(path, queries(dataset, options.part, options.searches, seed=zlib.crc32(b"calibration"))))
+    with indexed(dataset, options.keep) as built:
+        answers = list(
+            ask(built.path, queries(dataset, options.part, options.searches, seed=zlib.crc32(b"calibration")))
+        )
     about = machine()
     printed = rows(answers)
     print(f"part {options.part}: {len(answers)} searches for what is not there; {about}\n")

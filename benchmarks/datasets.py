@@ -74,8 +74,8 @@ def load(name: str, part: str = "all", folder: Path | None = None) -> Dataset:
     Parameters
     ----------
     name : str
-        ``blocks``, ``alice``, ``magazine``, or ``all``: the three in one collection, with the pictures of ``various/``
-        as distractors.
+        ``blocks``, ``alice``, ``magazine``, or ``all``: the three in one collection, with all other pages and the
+        pictures of ``various/`` as distractors.
     part : str
         ``dev``, ``test`` or ``all``: which queries.
     folder : Path, optional
@@ -186,11 +186,17 @@ def _look_alikes(root: Path, pairs: list[tuple[Place, Place]]) -> list[TruthQuer
 
 def _everything(root: Path) -> Dataset:
     sets = [_blocks(root), _pictures(root, "alice"), _pictures(root, "magazine")]
-    distractors = sorted(f"various/{path.name}" for path in (root / "various").iterdir())
+    known = [image for one in sets for image in one.images]
+    everything = sorted(
+        path.relative_to(root).as_posix()
+        for folder in ("pages/images", "various")
+        for path in (root / folder).glob("*.*")
+    )
+    distractors = [image for image in everything if image not in set(known)]
     return Dataset(
         "all",
         root,
-        (*(image for one in sets for image in one.images), *distractors),
+        (*known, *distractors),
         tuple(
             replace(query, id=f"{one.name}/{query.id}", groups=(one.name, *query.groups))
             for one in sets

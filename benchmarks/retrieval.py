@@ -7,7 +7,6 @@ alarms, so that the whole ranking is judged; the calibration figures then look a
 from __future__ import annotations
 
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import cv2
 from benchmarks.baselines import brute_force, visual_index
 from benchmarks.datasets import Dataset, load
 from benchmarks.metrics import evaluate
-from benchmarks.runner import arguments, ask, build, found, machine, report, spread, table
+from benchmarks.runner import arguments, ask, found, indexed, machine, report, spread, table
 from index.search import Query
 from matcher.errors import CalqueError
 
@@ -42,11 +41,10 @@ _COLUMNS = {
 }
 
 
-def measure_calque(dataset: Dataset, workers: int | None = None) -> dict[str, Any]:
-    """Index a set, ask its queries, return quality, time and bytes."""
+def measure_calque(dataset: Dataset, workers: int | None = None, kept: Path | None = None) -> dict[str, Any]:
+    """Index a set (in the folder `kept`, if given), ask its queries, return quality, time and bytes."""
     queries = [Query(q.id, dataset.path(q.place.image), q.place.region) for q in dataset.queries]
-    with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
-        built = build(dataset, Path(folder), workers)
+    with indexed(dataset, kept, workers) as built:
         # The first query pays for loading the vocabulary and the compiled kernels: it is asked twice.
         answers = list(ask(built.path, [queries[0], *queries], threads=1))[1:]
     return {
@@ -105,6 +103,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--with", dest="others", default="", metavar="LIST", help="baselines: brute,pycolmap")
     parser.add_argument("--cache", type=Path, default=_CACHE, metavar="DIR", help=f"answers of baselines ({_CACHE})")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that index; one for each core by default")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the index in DIR, or use the one that is there")
     options = parser.parse_args(words)
     others = [name for name in options.others.split(",") if name]
     if unknown := set(others) - _BASELINES.keys():
@@ -112,7 +111,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     try:
         dataset = load(options.dataset, options.part)
-        systems = {"calque": measure_calque(dataset, options.workers)}
+        systems = {"calque": measure_calque(dataset, options.workers, options.keep)}
         for name in others:
             systems[name] = measure_baseline(name, dataset, options.cache)
     except CalqueError as error:

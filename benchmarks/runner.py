@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
+import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +29,19 @@ if TYPE_CHECKING:
     from benchmarks.datasets import Dataset
     from index.search import Answer
 
-__all__ = ["EVERYTHING", "Built", "arguments", "ask", "build", "found", "machine", "report", "spread", "table"]
+__all__ = [
+    "EVERYTHING",
+    "Built",
+    "arguments",
+    "ask",
+    "build",
+    "found",
+    "indexed",
+    "machine",
+    "report",
+    "spread",
+    "table",
+]
 
 EVERYTHING = 1e300
 """As the greatest number of false alarms: whatever was verified at all, for ranking."""
@@ -34,7 +49,7 @@ EVERYTHING = 1e300
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """What it took to index a set: wall seconds and bytes on disk, everything included."""
+    """What it took to index a set: wall seconds (NaN if it was there) and bytes on disk, everything included."""
 
     path: Path
     images: int
@@ -54,23 +69,31 @@ class Built:
 
 
 def build(dataset: Dataset, folder: Path, workers: int | None = None) -> Built:
-    """Index a set in a fresh folder.
+    """Index a set in `folder`, unless that has been done.
 
     Raises
     ------
     CalqueError
         If an image could not be added: figures of a part of a set would mislead.
     """
-    path = folder / f"{dataset.name}.calque"
-    start = time.perf_counter()
-    with Index.create(path) as index:
-        report = index.add([dataset.path(image) for image in dataset.images], workers=workers)
-    seconds = time.perf_counter() - start
-    with Index.open(path) as index:  # closing empties the catalogue's journal
+    path, seconds = folder / f"{dataset.name}.calque", math.nan
+    if not path.exists():
+        start = time.perf_counter()
+        with Index.create(path) as index:
+            report = index.add([dataset.path(image) for image in dataset.images], workers=workers)
+        seconds = time.perf_counter() - start
+        if report.failed:
+            raise CalqueError(f"{len(report.failed)} images of {dataset.name} were not added: {report.failed[0]}, …")
+    with Index.open(path) as index:  # closing has emptied the catalogue's journal
         info = index.info()
-    if report.failed:
-        raise CalqueError(f"{len(report.failed)} images of {dataset.name} were not added, first: {report.failed[0]}")
     return Built(path, info["images"], info["features"], info["bytes"], seconds)
+
+
+@contextmanager
+def indexed(dataset: Dataset, kept: Path | None = None, workers: int | None = None) -> Iterator[Built]:
+    """Index a set for as long as the block lasts, or in the folder `kept`, where it may be already."""
+    with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
+        yield build(dataset, kept or Path(folder), workers)
 
 
 def ask(
