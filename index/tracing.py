@@ -65,7 +65,13 @@ class Photo(NamedTuple):
 
 
 def photos_of(source: Path) -> tuple[list[Photo], list[SourceFailure]]:
-    """Return the pictures of an index, or else of whatever `index.sources.expand` takes, and what cannot be used."""
+    """Return the pictures of an index, or else of whatever `index.sources.expand` takes, and what cannot be used.
+
+    Raises
+    ------
+    InputError
+        If there is nothing of either.
+    """
     photos: list[Photo] = []
     failures: list[SourceFailure] = []
     if (source / "catalogue.sqlite").exists():
@@ -77,6 +83,11 @@ def photos_of(source: Path) -> tuple[list[Photo], list[SourceFailure]]:
             failures.append(item)
         else:
             photos.append(Photo(item.name, item.path, item.page, item.size, item.mtime_ns))
+    if not (photos or failures):
+        raise InputError(
+            f"{source}: no pictures there; name a folder, a list, a file or an index (of a IIIF manifest, make one first "
+            "with calque add)"
+        )
     return photos, failures
 
 

@@ -243,3 +243,11 @@ def test_a_journal_is_of_one_trace(calque, within, archive, made, tmp_path):
     assert len(other.stderr.splitlines()) == 1
     more = traced(within, archive, made, "-o", out)
     assert more.stdout == traced(within, archive, made).stdout
+
+
+def test_photographs_must_be_somewhere(calque, made, tmp_path):
+    for source, status, words in ((tmp_path, 2, "no pictures there"), (tmp_path / "absent", 1, "no such file")):
+        told = calque("trace", source, made, "--format", "json")
+        assert told.returncode == status
+        assert words in told.stderr
+        assert "Traceback" not in told.stderr
