@@ -25,6 +25,7 @@ import cv2
 
 from benchmarks.datasets import load
 from benchmarks.runner import arguments, machine, report, table
+from index.collating import parted
 from index.evaluation import TOUCHING, Found, judge
 from index.groups import groups
 from index.links import Links, find_links
@@ -169,6 +170,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", choices=("dev", "test", "all"), default="test", help="which truth (default: test)")
     parser.add_argument("--index", type=Path, metavar="PATH", help="keep the index there and use it again")
     parser.add_argument("--max-false-alarms", type=float, default=1e-3, metavar="F")
+    parser.add_argument("--collate", action="store_true", help="also part copies by collation, and measure again")
     parser.add_argument("--list", action="store_true", help="list wrong and unknown pairs")
     options = parser.parse_args(words)
     cv2.setNumThreads(1)
@@ -187,32 +189,42 @@ def main(words: Sequence[str] | None = None) -> int:
                 start = time.perf_counter()
                 found = groups(index, links, max_false_alarms=options.max_false_alarms)
                 grouping = time.perf_counter() - start
+                start = time.perf_counter()
+                collated = parted(index, found.groups) if options.collate else None
+                collating = time.perf_counter() - start
     except CalqueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
-    pairs = list(judged(dataset, found.groups))
-    measured = figures(dataset, found.groups, pairs, options.part)
+    measured = {"links": _measured(dataset, found.groups, options.part, listed=options.list)}
+    if collated is not None:
+        measured["collated"] = _measured(dataset, collated, options.part, listed=options.list)
     about = machine()
     costs = {
         "images asked": asked.images,
         "seconds an image": seconds / asked.images if asked.images else None,
         "in a batch search": each,
         "grouping, seconds": grouping,
+        "collating, seconds": collating if options.collate else None,
         "groups": len(found.groups),
         "members": sum(len(group.members) for group in found.groups),
         "furniture": found.furniture,
         "links cut": found.contradictions,
     }
     print(f"groups, part {options.part}; {about}\n")
-    print(table([{"": name, **values} for name, values in measured.items()]) + "\n")
-    print(table([{"": "", **costs}]))
-    if options.list:
-        for pair in pairs:
-            if pair.verdict != "right" and options.part in ("all", pair.part or options.part):
-                places = " - ".join(f"{one.image} {_plain(one)}" for one in (pair.a, pair.b))
-                print(f"{pair.verdict}: group {pair.group}, {places}")
+    rows = [{"": f"{by}, {name}", **values} for by, sets in measured.items() for name, values in sets.items()]
+    print(f"{table(rows)}\n\n{table([{'': '', **costs}])}")
     report({"part": options.part, "machine": about, "figures": measured, "costs": costs}, options.json)
     return 0
+
+
+def _measured(dataset: Dataset, found: Sequence[Group], part: str, *, listed: bool) -> dict[str, dict[str, Any]]:
+    """Return the figures of groups; list pairs that are not right, if asked for."""
+    pairs = list(judged(dataset, found))
+    for pair in pairs:
+        if listed and pair.verdict != "right" and part in ("all", pair.part or part):
+            places = " - ".join(f"{one.image} {_plain(one)}" for one in (pair.a, pair.b))
+            print(f"{pair.verdict}: group {pair.group}, {places}")
+    return figures(dataset, found, pairs, part)
 
 
 def _plain(found: Found) -> list[int]:

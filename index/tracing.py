@@ -85,8 +85,8 @@ def photos_of(source: Path) -> tuple[list[Photo], list[SourceFailure]]:
             photos.append(Photo(item.name, item.path, item.page, item.size, item.mtime_ns))
     if not (photos or failures):
         raise InputError(
-            f"{source}: no pictures there; name a folder, a list, a file or an index (of a IIIF manifest, make one first "
-            "with calque add)"
+            f"{source}: no pictures there; name a folder, a list, a file or an index "
+            "(of a IIIF manifest, make one first with calque add)"
         )
     return photos, failures
 
