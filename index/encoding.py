@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from index.settings import Settings
     from index.vocabulary import Vocabulary
+    from matcher.images import Scan
     from matcher.registry import Extractor
     from matcher.types import Features
 
@@ -101,9 +102,23 @@ class Encoder:
 
     def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
         """Return what is stored of a page of which `zones` are known; `InputError` if it cannot be read."""
-        return encode(self.features(self._extractor, path, page, self._settings.work_size), self._vocabulary)
+        scan = read_image(path, page, long_side=self._settings.work_size)
+        return encode(self._extractor.extract(scan, _outside_text(scan, zones)), self._vocabulary)
 
     @staticmethod
     def features(extractor: Extractor, path: Path, page: int, work_size: int) -> Features:
         """Return the features of a page at the size at which it is indexed."""
         return extractor.extract(read_image(path, page, long_side=work_size))
+
+
+def _outside_text(scan: Scan, zones: Sequence[Zone]) -> NDArray[np.bool_] | None:
+    """Return where on a scan pictures may be: not on text, unless text zones hold pictures, too. None: anywhere."""
+    if not any(zone.kind == "text" for zone in zones):
+        return None
+    allowed = np.ones(scan.pixels.shape, dtype=np.uint8)
+    scale = np.array([scan.scale_x, scan.scale_y])
+    for kinds, allow in ((("text",), 0), (("illustration", "ornament", "initial"), 1)):
+        for zone in (zone for zone in zones if zone.kind in kinds):
+            outline = zone.box.corners() if zone.polygon is None else np.array(zone.polygon)
+            cv2.fillPoly(allowed, [np.round((outline + 0.5) / scale - 0.5).astype(np.int32)], allow)
+    return allowed > 0
