@@ -18,7 +18,8 @@ import numpy as np
 from index.clusters import Joint, cluster, sureness, united
 from index.exports import Finding, Sheet
 from index.judgements import JudgedPair, cannot_link, must_link
-from index.links import LINK, pictures_on
+from index.links import LINK
+from index.pictures import pictures_on
 from index.places import find_places, overlaps
 from index.verification import RELATIONS
 from matcher.types import Region, Transform

@@ -19,10 +19,11 @@ import cv2
 import numpy as np
 
 from index._sqlite import Database
+from index.pictures import look_like_pictures, pictures_on
 from index.places import overlaps
 from index.search import Query, search
 from index.verification import RELATIONS
-from matcher.errors import CalqueError
+from matcher.errors import CalqueError, InputError
 from matcher.types import Region
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from index.search import Answer
     from index.store import Index
 
-__all__ = ["LINK", "LINKS_FILE", "SPREAD", "Asked", "Links", "find_links", "pictures_on", "spots"]
+__all__ = ["LINK", "LINKS_FILE", "SPREAD", "Asked", "Links", "find_links", "spots"]
 
 LINKS_FILE = "links.sqlite"
 """Name, in an index's folder, of the database of its links."""
@@ -73,7 +74,6 @@ _SCHEMA = (
 _BATCH = 16
 """Images asked at a time: work that an interruption may cost."""
 
-_PICTURES = ("illustration", "ornament", "initial")
 _SAME = 0.5
 _NEIGHBOURS = 3
 _REACH = 3.0
@@ -226,8 +226,8 @@ class _Asking:
     """Asks images, and then by themselves the places on them that others seem to show too.
 
     A whole page of type proves little about a small cut on it: the more there is to compare, the more agrees by chance.
-    And it proves too much where type is printed as evenly as today: then lines agree with lines. So what does not fill
-    its image is linked by what is found of it alone.
+    And where type is cut large, letters agree with letters. So what does not fill its image is linked by what is found
+    of it alone, and what looks like type is not linked at all, unless a layout says that it is a picture.
     """
 
     def __init__(
@@ -245,12 +245,15 @@ class _Asking:
         found: dict[int, list[NDArray]] = {}
         again: list[tuple[ImageRecord, bool, NDArray[np.float64]]] = []
         for record, answer in self._asked([(record, None) for record in batch]):
-            if answer.error is not None:
-                self.failed.append((record.name, answer.error))
+            try:
+                if answer.error is not None:
+                    raise InputError(answer.error)
+                links, places, known = self._of_whole(record, self._links(record.id, answer))
+            except InputError as error:
+                self.failed.append((record.name, str(error)))
                 continue
-            links = self._links(record.id, answer)
-            found[record.id] = [links[[_fills(box, record) for box in links["a_box"]]]]
-            again += [(record, known, box) for known, box in self._places(record, links)]
+            found[record.id] = [links]
+            again += [(record, known, place) for place in places]
         asked = self._asked([(record, _grown(box, record)) for record, _, box in again])
         for (record, known, place), (_, answer) in zip(again, asked, strict=True):
             links = self._links(record.id, answer)
@@ -281,22 +284,32 @@ class _Asking:
                 rows.append((asking, other, chance, len(spot), relation, ours, theirs, match.transform.matrix, spread))
         return np.array(rows, LINK)
 
-    def _places(self, record: ImageRecord, links: NDArray) -> list[tuple[bool, NDArray[np.float64]]]:
-        """Return where to look again, and whether pictures are known to be there: the zones, where there are any."""
+    def _of_whole(self, record: ImageRecord, links: NDArray) -> tuple[NDArray, list[NDArray[np.float64]], bool]:
+        """Sort what a whole image was found on.
+
+        Returns
+        -------
+        links : `LINK` array
+            Those that fill the image.
+        places : list of float64 arrays (4,)
+            Where to look again.
+        known : bool
+            Whether a layout says that these are pictures.
+        """
         zones = pictures_on(self._index, record.id)
         telling = links["a_box"][links["chance"] * len(self._ids) <= _TELLING * self._limit]
-        chosen: list[NDArray[np.float64]] = []
+        places: list[NDArray[np.float64]] = []
         for box in zones if len(zones) else telling:
-            apart = not chosen or bool((overlaps(box, np.array(chosen)) < _SAME).all())
+            apart = not places or bool((overlaps(box, np.array(places)) < _SAME).all())
             if apart and not _fills(box, record):
-                chosen.append(box)
-        return [(len(zones) > 0, box) for box in chosen[:_LOOKS]]
-
-
-def pictures_on(index: Index, image_id: int) -> NDArray[np.float64]:
-    """Return the boxes of the zones of an image that are pictures, float64 (n, 4)."""
-    boxes = [zone.box.as_list() for zone in index.regions(image_id) if zone.kind in _PICTURES]
-    return np.array(boxes, np.float64).reshape(-1, 4)
+                places.append(box)
+        filling = links[[_fills(box, record) for box in links["a_box"]]]
+        if len(zones):
+            return filling, places[:_LOOKS], True
+        boxes = np.concatenate([filling["a_box"], np.reshape(places, (-1, 4))])
+        like = look_like_pictures(self._index, record, boxes)
+        filling, like = filling[like[: len(filling)]], like[len(filling) :]
+        return filling, [place for place, chosen in zip(places, like, strict=True) if chosen][:_LOOKS], False
 
 
 def _spread(points: NDArray[np.float32], box: NDArray[np.float64]) -> NDArray[np.bool_]:
