@@ -164,12 +164,12 @@ def groups(
     """
     records = {record.id: record for record in index.images()}
     found = links.read(max_false_alarms / max(1, len(records)))
-    wanted = [image for image in records if only is None or image in only]
-    found = found[np.isin(found["a"], wanted) & np.isin(found["b"], wanted)]
+    wanted = {image for image in records if only is None or image in only}
+    found = found[np.isin(found["a"], list(wanted)) & np.isin(found["b"], list(wanted))]
     read = len(found)
     found = _without_echoes(found)
     echoes = read - len(found)
-    found = _with_judged(found, must_link(index))
+    found = _with_judged(found, [pair for pair in must_link(index) if {pair.a.id, pair.b.id} <= wanted])
     linked = np.unique(np.concatenate([found["a"], found["b"]]))
     zones = {int(image): pictures_on(index, int(image)) for image in linked}
     places, edges = find_places(found, zones)
@@ -188,11 +188,7 @@ def groups(
         for part, prints in united(clusters, places.images, places.boxes)
         if len(prints) > 1
     ]
-    return Grouping(
-        numbered(made),
-        int(left.sum()),
-        cut,
-    )
+    return Grouping(numbered(made), int(left.sum()), cut)
 
 
 def numbered(made: Iterable[Group]) -> list[Group]:

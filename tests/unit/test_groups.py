@@ -226,6 +226,7 @@ def test_what_a_person_calls_the_same_is_joined():
     assert members(made) == [[1, 2, 3]]
     last = next(m for m in made.groups[0].members if m.image.id == 3)
     assert last.scale == pytest.approx(0.5)
+    assert members(found(album, link(1, 2, CUT), only=frozenset({1, 2}))) == [[1, 2]]
     album.said = [said(2, 3, "unsure")]
     assert members(found(album, link(1, 2, CUT))) == [[1, 2]]
 
