@@ -129,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
         (hit.false_alarms, answer.id, hit.image, str(answer.image)) for _, answer in answers for hit in answer.hits
     )
     for alarms, name, image, asked in hits:
-        if alarms <= 0.1:
+        if alarms <= 0.01:
             print(f"query {name} of {asked} -> {image} at {alarms:.2g}")
     seconds = spread([answer.seconds - answer.extraction for _, answer in answers])
     report({"part": options.part, "machine": about, "claims": printed, "seconds": seconds, "hits": hits}, options.json)
