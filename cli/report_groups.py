@@ -35,6 +35,9 @@ _WORKING_SIDE = 1600
 _SIDE = 360
 """Pixels of the longer side of a picture."""
 
+_BEYOND = 226
+"""Grey of what lies beyond the edges of an image."""
+
 _AROUND = 0.04
 """Share of its longer side by which more than the evidence is shown."""
 
@@ -215,7 +218,8 @@ class GroupReport:
                 scan = read_image(one.path, one.page, gray=False, long_side=_WORKING_SIDE)
             except CalqueError as error:
                 return error
-            pixels, _ = warp(scan, one.transform, frame)
+            pixels, valid = warp(scan, one.transform, frame)
+            pixels[~valid] = _BEYOND
             with naming_full_disk(file), replacing(file) as temporary:
                 Image.fromarray(pixels).save(temporary, "JPEG", quality=82, optimize=True)
         return f"pictures/{name}"

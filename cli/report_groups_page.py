@@ -29,7 +29,7 @@ _STYLE = """
 body[data-view=half] .stack .under, body[data-view=difference] .stack .under { display: block; }
 body[data-view=half] .stack .under { opacity: .5; }
 body[data-view=difference] .stack .under { mix-blend-mode: difference; }
-body[data-view=difference] .stack { filter: invert(1) grayscale(1); }
+body[data-view=difference] .stack:has(.under) { filter: invert(1) grayscale(1); }
 .print h3 { font-size: 15.5px; margin: 9px 0 4px; }
 .print dl { font-size: 13.5px; margin: 4px 0 0; gap: 0 10px; }
 .print .badge { font-size: 13px; }
