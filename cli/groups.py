@@ -39,11 +39,9 @@ _COLUMNS = [
 )
 @click.option(
     "--furniture",
-    type=click.IntRange(min=0),
-    default=8,
-    show_default=True,
-    metavar="N",
-    help="Leave out what N pages of one folder, or of one file, show at the same place: rulers, stamps. 0: nothing.",
+    is_flag=True,
+    help="Group what many pages of one folder, or of one file, show at the same place, too: bindings, rulers, stamps, "
+    "running titles.",
 )
 @click.option(
     "--collate",
@@ -66,7 +64,7 @@ _COLUMNS = [
 def groups(
     index: Path,
     max_false_alarms: float,
-    furniture: int,
+    furniture: bool,
     collate: bool,
     where: str | None,
     output: Path | None,
@@ -92,6 +90,7 @@ def groups(
       calque groups woodcuts.calque --collate --format csv > blocks.csv
       calque groups scans.calque --max-false-alarms 1e-6 --format graphml > groups.graphml
     """
+    from index.groups import FURNITURE
     from index.groups import groups as group_images
     from index.links import Links, find_links
     from index.store import Index
@@ -102,7 +101,8 @@ def groups(
             asked = find_links(opened, links, threads=threads, progress=progress.update)
             for name, reason in asked.failed:
                 progress.message(one_line(f"calque: {name}: {reason}"))
-        found = group_images(opened, links, max_false_alarms=max_false_alarms, furniture=furniture or None, only=only)
+        pages = None if furniture else FURNITURE
+        found = group_images(opened, links, max_false_alarms=max_false_alarms, furniture=pages, only=only)
         if collate:
             from index.collating import parted
 

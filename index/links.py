@@ -266,7 +266,8 @@ class _Asking:
 
     def _asked(self, what: Sequence[tuple[ImageRecord, Region | None]]) -> Iterator[tuple[ImageRecord, Answer]]:
         queries = [Query("", Path(record.path), region, record.page) for record, region in what]
-        answers = search(self._index, queries, max_false_alarms=self._limit, threads=self._threads)
+        # What is furniture is for `index.groups` to say, which sees how many pages show it, and where.
+        answers = search(self._index, queries, max_false_alarms=self._limit, furniture=True, threads=self._threads)
         for (record, _), answer in zip(what, answers, strict=True):
             yield record, answer
 
