@@ -132,7 +132,7 @@ def measure(bench: _Bench, name: str, recipe: Recipe) -> dict[str, Any]:
             others = bench.collection.edition(f"{name}, other printing", recipe, run=1)
             again = replace(everything, queries=tuple(map(_printing_query, others, printings)))
             results["other printing"] = _asked(again, path)
-    back = Dataset(name, folder, bench.archive, tuple(map(_region_query, printings)))
+    back = Dataset(name, folder, bench.archive, tuple(_region_query(printing, printings) for printing in printings))
     results["photographs"] = _asked(back, bench.archive_index)
     results["printings"] = [{"photograph": p.photograph, "page": p.page, **p.facts} for p in printings]
     return results
@@ -166,10 +166,12 @@ def _photograph_query(printing: Printing, folder: Path) -> TruthQuery:
     return _query(Place(name, None), Place(printing.page, box_of(whole)))
 
 
-def _region_query(printing: Printing) -> TruthQuery:
-    """Ask which photograph is printed in a box around what is seen of it on a page."""
+def _region_query(printing: Printing, all_: Iterable[Printing]) -> TruthQuery:
+    """Ask which photograph is printed in a box around what is seen of it on a page; neighbours may be in it, too."""
+    beside = {f"photographs/{p.photograph}" for p in all_ if p.page == printing.page and p is not printing}
     back = Transform(printing.matrix).inverse().apply(printing.box.corners())
-    return _query(Place(printing.page, printing.box), Place(f"photographs/{printing.photograph}", box_of(back)))
+    asked, wanted = Place(printing.page, printing.box), Place(f"photographs/{printing.photograph}", box_of(back))
+    return _query(asked, wanted, beside)
 
 
 def _printing_query(asked: Printing, wanted: Printing) -> TruthQuery:
@@ -179,9 +181,9 @@ def _printing_query(asked: Printing, wanted: Printing) -> TruthQuery:
     return _query(Place(asked.page, asked.box), Place(wanted.page, box))
 
 
-def _query(asked: Place, wanted: Place) -> TruthQuery:
+def _query(asked: Place, wanted: Place, ignored: Iterable[str] = ()) -> TruthQuery:
     name = f"{asked.image} {wanted.image}"
-    return TruthQuery(name, asked, "all", (), (wanted,), frozenset([asked.image]))
+    return TruthQuery(name, asked, "all", (), (wanted,), frozenset([asked.image, *ignored]))
 
 
 # ---------------------------------------------------------------------------------------------- all editions
