@@ -62,7 +62,7 @@ def recut(block: Relief, amount: float, rng: np.random.Generator) -> Relief:
 
 
 def age(block: Relief, wear: float, rng: np.random.Generator) -> Relief:
-    """Return the block after use: lines broken, edges lost and, beyond half its life, worm holes; `wear` 0 to 1."""
+    """Return the block after use: lines broken, worm-eaten; `wear` 0 is fresh, 1 near its end, more a ruin."""
     worn = block.copy()
     side = max(block.shape)
     ys, xs = np.nonzero(_skeleton(block))
@@ -84,7 +84,7 @@ def ink(block: Relief, wear: float, rng: np.random.Generator) -> Relief:
     spread = _crisp(cv2.GaussianBlur(block, (0, 0), side * (0.0015 + 0.0025 * wear)), level)
     grain = _field(block.shape, 0.008, rng)
     bare = np.clip(1.2 * wear * np.clip(-pressure, 0, 1) * (grain > 0.3) + 0.5 * wear * (grain > 1.6), 0, 1)
-    density = 1 - wear * np.clip(0.25 - 0.4 * pressure, 0, 0.6)
+    density = np.maximum(1 - wear * np.clip(0.25 - 0.4 * pressure, 0, 0.6), 0.15)
     return np.asarray(spread * density * (1 - bare), np.float32)
 
 
