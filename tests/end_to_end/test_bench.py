@@ -44,7 +44,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     small = cv2.resize(worn, (380, round(380 * cut.shape[0] / cut.shape[1])), interpolation=cv2.INTER_AREA)
     first, second = folder / "cut & <first>.png", folder / "page.png"
     Image.fromarray(cut).save(first)
-    Image.fromarray(page_with(small, 3)).save(second)
+    Image.fromarray(page_with(np.asarray(small, np.uint8), 3)).save(second)
     return first, second
 
 
