@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import format_option, index_argument, quiet_option
+from cli.options import device_option, format_option, index_argument, quiet_option
 from cli.output import one_line, write_record
 from cli.progress import Progress
 from index.settings import Settings
+from matcher.errors import SettingsMismatch
+from matcher.registry import EXTRACTORS, extractor_of, name_in
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -48,6 +50,14 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
     metavar="FILE",
     help="A vocabulary made by `calque train`; settled when the index is made.  [default: the one shipped]",
 )
+@click.option(
+    "--features",
+    type=click.Choice(list(EXTRACTORS)),
+    metavar="NAME",
+    help=f"What finds and describes features: {', '.join(EXTRACTORS)}; settled when the index is made, by its "
+    "vocabulary, which must be of these features.  [default: those of the vocabulary]",
+)
+@device_option
 @format_option
 @quiet_option
 def add(
@@ -57,6 +67,7 @@ def add(
     work_size: int | None,
     max_features: int | None,
     vocabulary: Path | None,
+    features: str | None,
     form: Format,
     quiet: bool,
 ) -> int:
@@ -73,10 +84,12 @@ def add(
       calque add scans.calque scans/
       calque add scans.calque volume1.pdf more/*.jpg --workers 4
       calque add scans.calque list.txt --quiet --format json
+      calque add fine.calque scans/ --features xfeat --vocabulary fine.h5
     """
     given = {"work_size": work_size, "max_features": max_features}
     started = time.monotonic()
-    with _opened(index, {name: value for name, value in given.items() if value is not None}, vocabulary) as opened:
+    settled = {name: value for name, value in given.items() if value is not None}
+    with _opened(index, settled, vocabulary, features) as opened:
         with Progress("images", quiet=quiet) as progress:
             report = opened.add(sources, workers=workers, progress=lambda done, total, *_: progress.update(done, total))
         images = opened.info()["images"]
@@ -89,12 +102,15 @@ def add(
     return 1 if report.failed else 0
 
 
-def _opened(index: Path, given: dict[str, int], vocabulary: Path | None) -> Index:
+def _opened(index: Path, given: dict[str, int], vocabulary: Path | None, features: str | None) -> Index:
     """Open `index` for writing, or make it, with the settings given."""
     from index.store import Index
-    from index.vocabulary import Vocabulary
+    from index.vocabulary import Vocabulary, bundled_vocabulary
 
     if not (index / "catalogue.sqlite").exists():
+        words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
+        remedy = f"train one with: calque train FILE SOURCE... --features {features}, and name it with --vocabulary"
+        _require_features(words.features, features, vocabulary or "the vocabulary that is shipped", remedy)
         return Index.create(index, given, vocabulary)
     wanted: dict[str, Any] = dict(given)
     if vocabulary is not None:
@@ -102,11 +118,20 @@ def _opened(index: Path, given: dict[str, int], vocabulary: Path | None) -> Inde
         wanted |= {"vocabulary": words.name, "vocabulary_hash": words.hash}
     opened = Index.open(index, writable=True)
     try:
+        _require_features(opened.settings.extractor, features, index, "leave --features out or make a new index")
         opened.settings.require(dataclasses.replace(opened.settings, **wanted), index)
     except BaseException:
         opened.close()
         raise
     return opened
+
+
+def _require_features(signature: str, features: str | None, where: object, remedy: str) -> None:
+    """Raise `SettingsMismatch` unless `features` (None: any) is what `where`, with this signature, was made with."""
+    if features not in (None, name_in(signature)):
+        raise SettingsMismatch(f"{where} is of {name_in(signature)} features, not of {features}; {remedy}")
+    if name_in(signature) != "sift":
+        extractor_of(signature)  # fetches weights once, before many processes want them
 
 
 def _summary(index: Path, report: AddReport, images: int, seconds: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "REGION",
+    "device_option",
     "format_option",
     "format_option_of",
     "index_argument",
@@ -43,6 +45,21 @@ class _RegionType(click.ParamType):
 
 
 REGION = _RegionType()
+
+
+def _use_device(context: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Tell this process and those that it starts (`matcher.networks.device`)."""
+    if value is not None:
+        os.environ["CALQUE_DEVICE"] = value
+
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    callback=_use_device,
+    expose_value=False,
+    help="Where networks run; auto takes a GPU if there is one.  [default: CALQUE_DEVICE, else auto]",
+)
 
 index_argument = click.argument("index", type=click.Path(path_type=Path))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,15 +15,17 @@ from matcher.errors import InputError, SettingsMismatch
 if TYPE_CHECKING:
     import os
     from collections import Counter
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from index.annotations import Zone
     from index.catalogue import Catalogue
     from index.encoding import EncodedImage
+    from index.iiif import Library
+    from index.items import Pending, SourceFailure, SourceItem
     from index.settings import Settings
-    from index.sources import SourceFailure, SourceItem
     from index.vocabulary import Vocabulary
+    from index.zones import ZoneFinder
 
 __all__ = [
     "VOCABULARY_FILE",
@@ -32,8 +34,10 @@ __all__ = [
     "EncoderFactory",
     "ImageEncoder",
     "Job",
+    "Plan",
     "default_encoder",
     "encode_all",
+    "fetched",
     "plan",
     "stored_vocabulary",
 ]
@@ -57,10 +61,31 @@ class EncoderFactory(Protocol):
 
 
 class Job(NamedTuple):
-    """A page to encode, and what the index holds of it already."""
+    """A page to encode, what the index holds of it already, and why it cannot be encoded, if it could not be had."""
 
     item: SourceItem
     old: ImageRecord | None
+    problem: str = ""
+
+
+class Plan(NamedTuple):
+    """What brings an index up to date with some sources.
+
+    Attributes
+    ----------
+    jobs : list of Job or Pending
+        Pages to encode; some are still to be fetched.
+    notes : list of (int, SourceItem)
+        Ids of images that are in as they are, with what a source says of them.
+    unchanged : int
+        How many pages are in as they are.
+    failures : list of SourceFailure
+    """
+
+    jobs: list[Job | Pending]
+    notes: list[tuple[int, SourceItem]]
+    unchanged: int
+    failures: list[SourceFailure]
 
 
 class Encoded(NamedTuple):
@@ -76,6 +101,7 @@ class Batch:
 
     images: list[tuple[Job, bytes, EncodedImage]] = field(default_factory=list)
     touched: list[tuple[int, int]] = field(default_factory=list)
+    notes: list[tuple[int, SourceItem]] = field(default_factory=list)
     failures: list[tuple[str, int, str]] = field(default_factory=list)
     n_features: int = 0
 
@@ -91,10 +117,11 @@ class Batch:
             self.n_features += len(outcome.image.words)
         elif job.old is not None:
             self.touched.append((job.old.id, job.item.mtime_ns))
+            self.notes.append((job.old.id, job.item))
 
     def record(self, number: int, image_id: int, segment: str | None) -> ImageRecord:
         """Return the catalogue's entry for the image taken as `number`, with its features in `segment`."""
-        (item, _), digest, image = self.images[number]
+        (item, *_), digest, image = self.images[number]
         return ImageRecord(
             id=image_id,
             name=item.name,
@@ -110,7 +137,7 @@ class Batch:
         )
 
     def __bool__(self) -> bool:
-        return bool(self.images or self.touched or self.failures)
+        return bool(self.images or self.touched or self.notes or self.failures)
 
 
 def stored_vocabulary(folder: Path, settings: Settings) -> Vocabulary:
@@ -142,52 +169,86 @@ def default_encoder(folder: Path, settings: Settings) -> ImageEncoder:
 
 
 def plan(
-    sources: Sequence[str | os.PathLike[str]], catalogue: Catalogue, skipped: Counter[str]
-) -> tuple[list[Job], int, list[SourceFailure]]:
-    """Return the jobs that bring `catalogue` up to date with `sources`, how many pages need none, and what cannot be.
+    sources: Sequence[str | os.PathLike[str]],
+    catalogue: Catalogue,
+    skipped: Counter[str],
+    library: Library,
+    zones: ZoneFinder,
+) -> Plan:
+    """Return what brings `catalogue` up to date with `sources`, of whose pages `zones` may know something.
 
     A page of the same path, number, size and time of change is taken to be unchanged. `skipped` is filled as by
-    `index.sources.expand`.
+    `index.sources.expand_all`.
     """
-    from index.sources import SourceFailure, expand  # OpenCV takes long to import
+    from index.items import Pending, SourceFailure
+    from index.sources import expand_all  # OpenCV takes long to import
 
-    jobs: list[Job] = []
-    failures: list[SourceFailure] = []
+    made = Plan([], [], 0, [])
     unchanged = 0
-    for item in expand(sources, skipped):
+    for item in expand_all(sources, skipped, library):
         if isinstance(item, SourceFailure):
-            failures.append(item)
+            made.failures.append(item)
+            continue
+        if isinstance(item, Pending):
+            made.jobs.append(item)
             continue
         old = catalogue.find(str(item.path), item.page)
-        if old is not None and (old.n_bytes, old.mtime_ns) == (item.size, item.mtime_ns):
-            unchanged += 1
+        if old is None or (old.n_bytes, old.mtime_ns) != (item.size, item.mtime_ns):
+            made.jobs.append(Job(_zoned(item, zones), old))
+            continue
+        unchanged += 1
+        if item.metadata or item.zones:
+            made.notes.append((old.id, item))
+    return made._replace(unchanged=unchanged)
+
+
+def fetched(jobs: Iterable[Job | Pending], catalogue: Catalogue, zones: ZoneFinder) -> Iterator[Job]:
+    """Yield the jobs, those that are pending once they have been fetched."""
+    from index.items import SourceFailure, SourceItem
+
+    for job in jobs:
+        if isinstance(job, Job):
+            yield job
+            continue
+        item = job.fetched()
+        if isinstance(item, SourceFailure):
+            yield Job(SourceItem(item.name, job.path, 0, 0, 0), None, item.reason)
         else:
-            jobs.append(Job(item, old))
-    return jobs, unchanged, failures
+            yield Job(_zoned(item, zones), catalogue.find(str(item.path), item.page))
+
+
+def _zoned(item: SourceItem, zones: ZoneFinder) -> SourceItem:
+    """Return `item` with what `zones` knows of it, too."""
+    from index.zones import zones_on
+
+    known = zones.find(str(item.path), item.name)
+    return replace(item, zones=(*item.zones, *zones_on(known, item.path, item.page))) if known else item
 
 
 def encode_all(
-    jobs: Sequence[Job], settings: Settings, factory: EncoderFactory, workers: int
+    jobs: Iterable[Job], settings: Settings, factory: EncoderFactory, workers: int
 ) -> Generator[tuple[Job, Encoded | Failed], None, None]:
     """Yield each job with its outcome, in order: from `workers` processes, or from this one if that is 0."""
     with ExitStack() as stack:
         if workers == 0:
             function = _encoding(factory, settings)
             yield from ((job, attempt(function, job)) for job in jobs)
-        elif jobs:
+        else:
             pool: WorkerPool[Job, Encoded] = WorkerPool(_encoding, (factory, settings), workers)
             yield from stack.enter_context(pool).map(jobs)
 
 
 def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], Encoded]:
     """Return the function that does one job; runs in a worker process."""
-    from index.sources import explained
+    from index.items import explained
 
     encoder = factory(settings)
     digest = lru_cache(maxsize=1)(_digest)  # a document's pages come one after the other
 
     def encode(job: Job) -> Encoded:
-        item, old = job
+        item, old, problem = job
+        if problem:
+            raise InputError(problem)
         # The hash is taken first: should the file change meanwhile, the next add will find another.
         try:
             found = digest(item.path, item.size, item.mtime_ns)
@@ -195,7 +256,12 @@ def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], En
             raise InputError(explained(error)) from error
         if old is not None and old.digest == found:
             return Encoded(found, None)
-        return Encoded(found, encoder.encode(item.path, item.page, item.zones))
+        try:
+            return Encoded(found, encoder.encode(item.path, item.page, item.zones))
+        except InputError:
+            if item.fetched:
+                item.path.unlink(missing_ok=True)  # a damaged copy would be taken for good the next time
+            raise
 
     return encode
 

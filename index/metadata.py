@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from index.sources import explained
+from index.items import explained
 from matcher.errors import InputError
 from matcher.images import IMAGE_SUFFIXES, printable
 

@@ -4,70 +4,49 @@ from __future__ import annotations
 
 import codecs
 import os
+import posixpath
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
-from matcher.errors import CalqueError
+from index.iiif import is_address, is_manifest
+from index.items import Pending, SourceFailure, SourceItem, explained
+from index.mets import local_path, mets_pages
+from index.zones import children, coco_pages, is_coco, read_json, read_xml, xml_zones, zones_on
+from matcher.errors import CalqueError, InputError
 from matcher.images import IMAGE_SUFFIXES, PAGED_SUFFIXES, page_count, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from index.annotations import Zone
+    from index.iiif import Library
+    from index.mets import MetsPage
+    from index.zones import PageZones
 
-__all__ = ["SourceFailure", "SourceItem", "expand", "explained"]
+__all__ = ["SourceFailure", "SourceItem", "expand", "expand_all", "explained"]
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 _INDEX_SUFFIX = ".calque"
 
-
-@dataclass(frozen=True, slots=True)
-class SourceItem:
-    """One page to index.
-
-    Attributes
-    ----------
-    name : str
-        The path as found under the SOURCE that was given, as ``find SOURCE`` prints it, with ``/`` between its parts.
-        Bytes of a file name that are not UTF-8 are surrogate escapes, as everywhere in Python (PEP 383).
-    path : pathlib.Path
-        Absolute, symbolic links resolved.
-    page : int
-        Counted from 0.
-    size : int
-        Bytes of the file.
-    mtime_ns : int
-        When the file was last changed, nanoseconds since 1970.
-    metadata : mapping of str to str
-        What the source says of the page.
-    zones : tuple of Zone
-        What the source knows of the page's parts.
-    """
-
-    name: str
-    path: Path
-    page: int
-    size: int
-    mtime_ns: int
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    zones: tuple[Zone, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFailure:
-    """A source, folder or file that cannot be used, and why, with the remedy."""
-
-    name: str
-    reason: str
+Found = SourceItem | Pending | SourceFailure
 
 
 def expand(
     sources: Sequence[str | os.PathLike[str]], skipped: Counter[str] | None = None
 ) -> Iterator[SourceItem | SourceFailure]:
+    """Yield the pages that `sources` hold on disk: as `expand_all`, but nothing is fetched."""
+    for item in expand_all(sources, skipped):
+        if not isinstance(item, Pending):
+            yield item
+
+
+def expand_all(
+    sources: Sequence[str | os.PathLike[str]], skipped: Counter[str] | None = None, library: Library | None = None
+) -> Iterator[Found]:
     """Yield the pages that `sources` hold, in the order given, folders in natural order (``p9`` before ``p10``).
 
     Parameters
@@ -75,18 +54,21 @@ def expand(
     sources
         Image files; PDF and TIFF files, of which each page is an item; folders, searched recursively and through
         symbolic links; list files (``.txt``, ``.lst``: one path a line, relative to the list file's folder, a line that
-        starts with ``#`` is a comment).
+        starts with ``#`` is a comment); IIIF manifests and collections, files or addresses; METS, ALTO and PAGE
+        documents and COCO files, whose images are found from what they say.
     skipped
         If given, counts what is passed over in folders: files by lower-case suffix (``""``: without one),
         ``"hidden"`` files and folders, ``".calque"`` indexes.
+    library
+        What reads manifests and fetches; without it they are failures.
 
     Yields
     ------
-    SourceItem or SourceFailure
+    SourceItem, Pending or SourceFailure
         A file that is reached twice is yielded once. Pages are counted only when their turn comes, and only of the
-        formats that may have several; other files are not opened.
+        formats that may have several; other files are not opened. Manifests are fetched at once, their pictures not.
     """
-    walk = _Walk(Counter() if skipped is None else skipped)
+    walk = _Walk(Counter() if skipped is None else skipped, library)
     for source in sources:
         yield from walk.source(os.fspath(source).replace(os.sep, "/"), lists=True)
 
@@ -94,17 +76,23 @@ def expand(
 class _Walk:
     """What one expansion remembers from source to source: the files and folders seen."""
 
-    def __init__(self, skipped: Counter[str]) -> None:
+    def __init__(self, skipped: Counter[str], library: Library | None) -> None:
         self._skipped = skipped
+        self._library = library
         self._seen: set[Path] = set()
 
-    def source(self, name: str, *, lists: bool) -> Iterator[SourceItem | SourceFailure]:
+    def source(self, name: str, *, lists: bool) -> Iterator[Found]:
         """Expand what a user named, which counts whatever its suffix; `lists` allows a list file."""
         suffix = Path(name).suffix.lower()
         if not name:
             yield SourceFailure(name, "an empty path; name a file or a folder")
-        elif _is_address(name) or suffix == ".json":
-            yield SourceFailure(name, "IIIF manifests are not supported yet; download the images and name their folder")
+        elif is_address(name):
+            if self._library is None:
+                yield SourceFailure(name, "nothing here fetches; download it and name the file")
+            else:
+                yield from self._unseen(self._library.expand(name))
+        elif suffix in (".json", ".xml") and not Path(name).is_dir():
+            yield from self._document(name, suffix)
         elif suffix == _INDEX_SUFFIX:
             yield SourceFailure(name, "an index, not scans; name the folder of the scans")
         elif suffix not in _LIST_SUFFIXES or Path(name).is_dir():
@@ -114,7 +102,82 @@ class _Walk:
         else:
             yield SourceFailure(name, "a list within a list; name it on the command line")
 
-    def _listed(self, name: str) -> Iterator[SourceItem | SourceFailure]:
+    def _document(self, name: str, suffix: str) -> Iterator[Found]:
+        """Expand a file that says of images where they are and what is on them."""
+        path = Path(name)
+        try:
+            if suffix == ".json":
+                document = read_json(path)
+                if is_coco(document):
+                    yield from self._described(name, list(coco_pages(document, path)))
+                elif is_manifest(document) and self._library is not None:
+                    yield from self._unseen(self._library.expand_document(document, name))
+                else:
+                    yield SourceFailure(
+                        name, "neither a IIIF manifest or collection nor COCO; check which file this is"
+                    )
+                return
+            root = read_xml(path)
+            mets = next(children(root, "mets"), None)  # a repository may wrap it in an answer of its own
+            if mets is not None:
+                for page in mets_pages(mets):
+                    yield from self._mets_page(name, page)
+            elif (zones := xml_zones(root, path)) is not None:
+                yield from self._described(name, zones)
+            else:
+                yield SourceFailure(name, "neither METS, ALTO nor PAGE; check which file this is")
+        except InputError as error:
+            yield SourceFailure(name, str(error).removeprefix(f"{printable(path)}: "))
+
+    def _described(self, name: str, pages: list[PageZones]) -> Iterator[Found]:
+        """Expand the images that a file's zones are of."""
+        for page in pages:
+            image = page.beside()
+            if image is None:
+                yield SourceFailure(
+                    name, f"its image {page.image!r} is not beside it; name the folder of the images too"
+                )
+            else:
+                for item in self._found(_beside(name, image)):
+                    yield replace(item, zones=zones_on([page], item.path)) if isinstance(item, SourceItem) else item
+
+    def _mets_page(self, name: str, page: MetsPage) -> Iterator[Found]:
+        folder = Path(name).parent
+        zones: list[PageZones] = []
+        if page.alto:
+            try:
+                zones = self._alto(page.alto, folder)
+            except InputError as error:
+                yield SourceFailure(page.alto, str(error))  # its image is worth having without
+        image = local_path(page.image, folder)
+        if image is not None:
+            for item in self._found(_beside(name, image)):
+                if isinstance(item, SourceItem):
+                    yield replace(item, metadata=page.metadata, zones=zones_on(zones, item.path))
+                else:
+                    yield item
+        elif self._library is None:
+            yield SourceFailure(page.image, "nothing here fetches; download it and name the file")
+        else:
+            yield from self._unseen([self._library.picture(page.image, page.metadata, partial(zones_on, zones))])
+
+    def _alto(self, link: str, folder: Path) -> list[PageZones]:
+        path = local_path(link, folder)
+        if path is None:
+            if self._library is None:
+                raise InputError(f"{link}: nothing here fetches; download it")
+            path = self._library.text(link)
+        return xml_zones(read_xml(path), path) or []
+
+    def _unseen(self, found: Iterable[Found]) -> Iterator[Found]:
+        for item in found:
+            if isinstance(item, SourceFailure):
+                yield item
+            elif item.path not in self._seen:
+                self._seen.add(item.path)
+                yield item
+
+    def _listed(self, name: str) -> Iterator[Found]:
         try:
             text = Path(name).read_bytes().removeprefix(codecs.BOM_UTF8)
         except (OSError, ValueError) as error:
@@ -127,10 +190,10 @@ class _Walk:
         for line in text.splitlines():
             entry = os.fsdecode(line).strip()
             if entry and not entry.startswith("#"):
-                apart = _is_address(entry) or Path(entry).is_absolute()
+                apart = is_address(entry) or Path(entry).is_absolute()
                 yield from self.source(entry if apart else folder + entry, lists=False)
 
-    def _found(self, name: str) -> Iterator[SourceItem | SourceFailure]:
+    def _found(self, name: str) -> Iterator[Found]:
         """Walk a file or a folder, by a stack of names: folders may nest deeper than calls."""
         try:
             pending = [(name, Path(name).resolve(strict=True))]
@@ -168,8 +231,11 @@ class _Walk:
         return children
 
 
-def _is_address(name: str) -> bool:
-    return re.match(r"https?:/", name, re.IGNORECASE) is not None
+def _beside(name: str, path: Path) -> str:
+    """Return the name of a file as found from the source `name`, which led to it."""
+    start = posixpath.dirname(name)
+    relative = os.path.relpath(path, start or ".").replace(os.sep, "/")
+    return posixpath.normpath(posixpath.join(start, relative))
 
 
 def _natural(name: str) -> tuple[list[str | int], str]:
@@ -179,7 +245,7 @@ def _natural(name: str) -> tuple[list[str | int], str]:
     return parts, name
 
 
-def _pages(name: str, path: Path, status: os.stat_result) -> Iterator[SourceItem | SourceFailure]:
+def _pages(name: str, path: Path, status: os.stat_result) -> Iterator[Found]:
     pages = 1
     if Path(name).suffix.lower() in PAGED_SUFFIXES:
         try:
@@ -191,14 +257,3 @@ def _pages(name: str, path: Path, status: os.stat_result) -> Iterator[SourceItem
             yield SourceFailure(name, "a document without pages; get a fresh copy")
     for page in range(pages):
         yield SourceItem(name, path, page, status.st_size, status.st_mtime_ns)
-
-
-def explained(error: Exception) -> str:
-    """Return what is wrong with a path, and the remedy."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file or folder; check the path"
-    if isinstance(error, PermissionError):
-        return "permission denied; make it readable, and its folders too"
-    if isinstance(error, RuntimeError):
-        return "a symbolic link that leads back to itself; remove it"  # what pathlib raises before Python 3.13
-    return f"cannot be opened ({getattr(error, 'strerror', None) or error}); check the path"

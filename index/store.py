@@ -22,8 +22,19 @@ from index._hdf5 import REMEDY, DamagedSegment
 from index.catalogue import Catalogue, Failure, ImageRecord
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
+from index.fetching import Fetcher
 from index.folder import SegmentFolder
-from index.intake import VOCABULARY_FILE, Batch, EncoderFactory, default_encoder, encode_all, plan, stored_vocabulary
+from index.iiif import Library
+from index.intake import (
+    VOCABULARY_FILE,
+    Batch,
+    EncoderFactory,
+    default_encoder,
+    encode_all,
+    fetched,
+    plan,
+    stored_vocabulary,
+)
 from index.locks import WriterLock
 from index.reports import AddReport, Problem, RemoveReport
 from index.segment import Segment, StoredFeatures, write_segment
@@ -32,6 +43,7 @@ from index.snapshot import faults, map_segments
 from index.vocabulary import Vocabulary, bundled_vocabulary
 from index.where import parse, select
 from index.workers import default_workers
+from index.zones import ZoneFinder
 from matcher.errors import CalqueError, InputError
 
 if TYPE_CHECKING:
@@ -39,13 +51,15 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from index.annotations import Annotations, Judgement, Zone
+    from index.zones import PageZones
 
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
 _CATALOGUE = "catalogue.sqlite"
 _SEGMENTS = "segments"
 _LOCK = "lock"
-_OWN = {_CATALOGUE, f"{_CATALOGUE}-wal", f"{_CATALOGUE}-shm", _SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
+_OWN = {_SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
+_OWN |= {f"{name}{end}" for name in (_CATALOGUE, "links.sqlite") for end in ("", "-wal", "-shm")}
 
 _BATCH_IMAGES = 512
 _BATCH_FEATURES = 4 << 20
@@ -211,6 +225,10 @@ class Index:
             raise KeyError(image_id)
         return record
 
+    def neighbours(self, image_id: int, many: int) -> list[ImageRecord]:
+        """Return the scans next to an image: of its folder or document, the nearest by id, at most `many`."""
+        return self._catalogue.neighbours(self.image(image_id), many)
+
     def images(self) -> Iterator[ImageRecord]:
         """Yield all images, ascending by id."""
         return self._catalogue.images()
@@ -308,19 +326,25 @@ class Index:
         workers: int | None = None,
         progress: Callable[[int, int, int, int], None] | None = None,
         encoder_factory: EncoderFactory | None = None,
+        zones: ZoneFinder | None = None,
+        fetcher: Fetcher | None = None,
     ) -> AddReport:
         """Bring the index up to date with `sources`: add what is new, replace what has changed.
 
         Parameters
         ----------
         sources : sequence of paths
-            As for `index.sources.expand`.
+            As for `index.sources.expand_all`.
         workers : int, optional
             Processes that encode, by default one per core; 0 encodes in this process.
         progress : callable, optional
             Called as ``progress(done, total, added, failed)``; `added` counts images that are safe on disk.
         encoder_factory : callable, optional
             Makes the encoder, in each process, by default that of `index.encoding`.
+        zones : ZoneFinder, optional
+            What is known of parts of the pages; `add_zones` notes it of pages that are in already.
+        fetcher : Fetcher, optional
+            Fetches what manifests name, by default politely and from public servers only.
 
         Raises
         ------
@@ -329,8 +353,10 @@ class Index:
         """
         self._require_writer()
         report = AddReport()
-        jobs, report.unchanged, unusable = plan(sources, self._catalogue, report.skipped)
-        batch = Batch(failures=[(failure.name, 0, failure.reason) for failure in unusable])
+        fetcher, zones = fetcher or Fetcher(), zones or ZoneFinder(())
+        library = Library(fetcher, self.settings.work_size)
+        jobs, notes, report.unchanged, unusable = plan(sources, self._catalogue, report.skipped, library, zones)
+        batch = Batch(notes=notes, failures=[(failure.name, 0, failure.reason) for failure in unusable])
         workers = default_workers() if workers is None else workers
         factory = encoder_factory or partial(default_encoder, self.path)
         begun, features = time.monotonic(), 0
@@ -341,7 +367,8 @@ class Index:
                 failed = len(report.failed) + len(batch.failures)
                 progress(done, len(jobs), report.added + report.replaced, failed)
 
-        with closing(encode_all(jobs, self.settings, factory, workers)) as outcomes:
+        ready = fetched(jobs, self._catalogue, zones)
+        with closing(fetcher), closing(encode_all(ready, self.settings, factory, workers)) as outcomes:
             try:
                 for done, (job, outcome) in enumerate(outcomes, start=1):
                     batch.take(job, outcome)
@@ -400,6 +427,16 @@ class Index:
             for image_id, found in zones.items():
                 annotations.set_regions(image_id, origin, found)
 
+    def add_zones(self, zones: ZoneFinder) -> list[PageZones]:
+        """Note zones of images that are in; return those that are of none of them."""
+        found: set[int] = set()
+        with self._annotating() as annotations:
+            for image in list(self.images()):
+                known = zones.find(image.path, image.name)
+                found.update(map(id, known))
+                annotations.note(image.id, {}, [zone for told in known for zone in told.on(image.width, image.height)])
+        return [told for told in zones.pages if id(told) not in found]
+
     def add_judgements(self, judgements: Iterable[Judgement]) -> list[int]:
         """Enter judgements and return their ids."""
         with self._annotating() as annotations:
@@ -453,6 +490,8 @@ class Index:
                     self._catalogue.add_image(record)
                     item = batch.images[number][0].item
                     self._catalogue.annotations.note(record.id, item.metadata, item.zones)
+                for image_id, item in batch.notes:
+                    self._catalogue.annotations.note(image_id, item.metadata, item.zones)
                 for image_id, mtime_ns in batch.touched:
                     self._catalogue.touch_image(image_id, mtime_ns)
                 for name, page, reason in batch.failures:

@@ -174,9 +174,9 @@ def test_files_are_opened_only_where_pages_must_be_counted_and_then_in_turn() ->
     [
         ("missing", "no such file or folder"),
         ("missing.jpg", "no such file or folder"),
-        ("http://example.org/iiif/manifest.json", "IIIF"),
-        ("https://example.org/iiif/manifest", "IIIF"),
-        ("manifest.json", "IIIF"),
+        ("http://example.org/iiif/manifest.json", "nothing here fetches"),
+        ("https://example.org/iiif/manifest", "nothing here fetches"),
+        ("manifest.json", "no such file"),
         ("photos.calque", "an index, not scans"),
         ("", "an empty path"),
         ("nul\0byte.jpg", "cannot be opened"),

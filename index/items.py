@@ -1,0 +1,112 @@
+"""What the SOURCE arguments come down to: pages to index, pages still to be fetched, and what cannot be used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from matcher.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from index.annotations import Zone
+
+__all__ = ["Pending", "SourceFailure", "SourceItem", "explained"]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceItem:
+    """One page to index.
+
+    Attributes
+    ----------
+    name : str
+        The path as found under the SOURCE that was given, as ``find SOURCE`` prints it, with ``/`` between its parts;
+        of a page from a IIIF manifest, the id of its canvas.
+        Bytes of a file name that are not UTF-8 are surrogate escapes, as everywhere in Python (PEP 383).
+    path : pathlib.Path
+        Absolute, symbolic links resolved.
+    page : int
+        Counted from 0.
+    size : int
+        Bytes of the file.
+    mtime_ns : int
+        When the file was last changed, nanoseconds since 1970.
+    metadata : mapping of str to str
+        What the source says of the page.
+    zones : tuple of Zone
+        What the source knows of the page's parts.
+    fetched : bool
+        Whether the file is a copy of what can be fetched again.
+    """
+
+    name: str
+    path: Path
+    page: int
+    size: int
+    mtime_ns: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    zones: tuple[Zone, ...] = ()
+    fetched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFailure:
+    """A source, folder or file that cannot be used, and why, with the remedy."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A page that is still to be fetched.
+
+    Attributes
+    ----------
+    name : str
+        As of a `SourceItem`.
+    path : pathlib.Path
+        The file that it will be kept in.
+    fetch : callable
+        Fetches it into that file; `InputError` if it cannot be had.
+    metadata : mapping of str to str
+    zones : callable
+        Tells the zones of the page, given the file.
+    """
+
+    name: str
+    path: Path
+    fetch: Callable[[Path], None]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    zones: Callable[[Path], tuple[Zone, ...]] = lambda _: ()
+
+    def here(self) -> SourceItem | None:
+        """Return the page if it has been fetched already."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        times = status.st_size, status.st_mtime_ns
+        return SourceItem(self.name, self.path, 0, *times, self.metadata, self.zones(self.path), True)
+
+    def fetched(self) -> SourceItem | SourceFailure:
+        """Fetch the page."""
+        try:
+            self.fetch(self.path)
+        except InputError as error:
+            return SourceFailure(self.name, str(error))
+        return self.here() or SourceFailure(self.name, f"{self.path} has vanished; run the same command again")
+
+
+def explained(error: Exception) -> str:
+    """Return what is wrong with a path, and the remedy."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file or folder; check the path"
+    if isinstance(error, PermissionError):
+        return "permission denied; make it readable, and its folders too"
+    if isinstance(error, RuntimeError):
+        return "a symbolic link that leads back to itself; remove it"  # what pathlib raises before Python 3.13
+    return f"cannot be opened ({getattr(error, 'strerror', None) or error}); check the path"
