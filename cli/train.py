@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options import format_option, quiet_option
+from cli.options import device_option, format_option, quiet_option
 from cli.output import write_record
 from cli.progress import Progress
+from matcher.registry import EXTRACTORS
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -29,24 +30,35 @@ __all__ = ["train"]
     metavar="N",
     help="Visual words; each needs some 30 features to be trained on.",
 )
+@click.option(
+    "--features",
+    type=click.Choice(list(EXTRACTORS)),
+    default="sift",
+    show_default=True,
+    metavar="NAME",
+    help=f"What finds and describes features: {', '.join(EXTRACTORS)}.",
+)
+@device_option
 @format_option
 @quiet_option
-def train(vocabulary: Path, sources: tuple[str, ...], words: int, form: Format, quiet: bool) -> int:
+def train(vocabulary: Path, sources: tuple[str, ...], words: int, features: str, form: Format, quiet: bool) -> int:
     """Train a VOCABULARY file on each SOURCE, for a collection unlike prints, pages and photographs.
 
     The vocabulary that is shipped serves most collections, and indexes made with it may be merged. An index is made
-    with another by `calque add --vocabulary`. Needs the extra: pip install 'calque[train]'.
+    with another by `calque add --vocabulary`. Needs the extra: pip install 'calque[train]'; features other than sift
+    are described by networks (docs/features.md) and need the extra 'calque[learned]'.
 
     \b
     Examples:
       calque train maps.h5 maps/ --words 32768
       calque add maps.calque maps/ --vocabulary maps.h5
+      calque train fine.h5 scans/ --features xfeat --words 16384
     """
     from index.training import train as train_vocabulary
 
     started = time.monotonic()
     with Progress("images", quiet=quiet) as progress:
-        trained = train_vocabulary(sources, vocabulary, words=words, progress=progress.update)
+        trained = train_vocabulary(sources, vocabulary, features=features, words=words, progress=progress.update)
     seconds = round(time.monotonic() - started, 1)
     write_record({"vocabulary": str(vocabulary), "words": len(trained), "hash": trained.hash, "seconds": seconds}, form)
     return 0

@@ -34,6 +34,9 @@ _ROUNDS = 2
 _PER_WORD = 40
 """Training descriptors per word: more take longer and change little."""
 
+_SIFT = ("sift", "sift+featurebooster")
+"""Extractors that choose by SIFT's descriptors, of which alone it is known how type looks."""
+
 _PRIOR = 5
 """Descriptors' worth of trust in a word itself for its medians, which few descriptors fix badly."""
 
@@ -75,8 +78,7 @@ def train(
     if not items:
         raise InputError(f"no images in {', '.join(map(str, sources))}; name a folder of scans")
     budget = max(200, words * _PER_WORD // len(items))
-    # What type looks like is known of SIFT's descriptors only.
-    likeness = bundled_vocabulary().likeness if features == "sift" else np.zeros(0, np.float32)
+    likeness = bundled_vocabulary().likeness if features in _SIFT else np.zeros(0, np.float32)
     extractor = extractor_named(features, Settings("", "").max_features, likeness)
     parts = []
     for done, item in enumerate(items, start=1):

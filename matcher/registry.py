@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matcher.images import Scan
     from matcher.types import Features, Relation
 
-__all__ = ["EXTRACTORS", "Backend", "Extractor", "extractor_named", "extractor_of", "nearest_name"]
+__all__ = ["EXTRACTORS", "Backend", "Extractor", "extractor_named", "extractor_of", "name_in", "nearest_name"]
 
 
 class Extractor(Protocol):
@@ -85,6 +85,14 @@ class Backend:
 
 EXTRACTORS: Mapping[str, Backend] = {
     "sift": Backend("matcher.sift:Sift"),
+    "sift+featurebooster": Backend("matcher.featurebooster:Boosted", "learned"),
+    **{
+        name: Backend("matcher.learned:Learned", "learned", (("model", name),))
+        for name in (
+            *("aliked-t16", "aliked-n16rot", "disk", "xfeat"),
+            *("keynet-affnet-hardnet", "keynet-affnet-hardtfeat"),
+        )
+    },
 }
 """Local features by the name that ``--features`` takes."""
 
@@ -125,6 +133,12 @@ def extractor_named(name: str, max_features: int | None = None, likeness: NDArra
     return made
 
 
+def name_in(signature: str) -> str:
+    """Return the name of the extractor with a signature."""
+    parts = re.fullmatch(r"(.+)-\d+\(.*\)", signature)
+    return _SIGNED.get(parts[1], parts[1]) if parts else signature
+
+
 def extractor_of(signature: str, max_features: int | None = None, likeness: NDArray | None = None) -> Extractor:
     """Return the extractor that an index or a vocabulary was made with, by its signature; see `extractor_named`.
 
@@ -133,14 +147,13 @@ def extractor_of(signature: str, max_features: int | None = None, likeness: NDAr
     SettingsMismatch
         If this calque has another version of it.
     """
-    parts = re.fullmatch(r"(.+)-\d+\(.*\)", signature)
-    name = _SIGNED.get(parts[1], parts[1]) if parts else signature
+    name = name_in(signature)
     if name not in EXTRACTORS:
         raise SettingsMismatch(f"features {signature} are unknown to this calque; use the calque that made them")
     made = extractor_named(name, max_features, likeness)
     if made.signature != signature:
         raise SettingsMismatch(
-            f"features {signature} were asked for, but this calque makes {made.signature}; "
-            "use the calque that made them, or make vocabulary and index anew"
+            f"features {signature} were asked for, but this calque, with the weights it finds, makes {made.signature}; "
+            "use the calque and the weights that made them, or make vocabulary and index anew"
         )
     return made

@@ -68,7 +68,7 @@ def test_an_unknown_name_suggests_the_nearest():
 
 @pytest.mark.parametrize("signature", ["rootsift-1(contrast=0.5)", "rootsift-2(contrast=0.04)", "nothing-1()", "?"])
 def test_another_version_is_refused(signature):
-    with pytest.raises(SettingsMismatch, match="use the calque that made them"):
+    with pytest.raises(SettingsMismatch, match=r"use the calque (and the weights )?that made them"):
         extractor_of(signature)
 
 

@@ -1,0 +1,127 @@
+"""Local features found and described by networks (`matcher.networks`), in the form that the whole pipeline takes.
+
+A network that gives its keypoints neither size nor orientation looks at an image at several sizes, which stand in for
+the one, and the direction of the light around a keypoint stands in for the other: geometry needs both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from matcher.networks import MODELS, Found, device, network
+from matcher.selection import choose, picture_likeness
+from matcher.types import Features
+from matcher.weights import digest_of, find_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from matcher.images import Scan
+    from matcher.types import Relation
+
+__all__ = ["Learned"]
+
+_MOST = 10_000
+"""Keypoints of an image where no budget limits them."""
+
+_DIAMETER = 16.0
+"""Pixels that a keypoint without a size counts as, at the size at which it was found."""
+
+_LIGHT = 8.0
+"""Pixels (sigma) over which the gradient is smoothed whose direction stands in for an orientation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Extractor of the features of a network.
+
+    Attributes
+    ----------
+    model : str
+        A key of `matcher.networks.MODELS`.
+    max_features : int or None
+        Features kept per image, by strength, size and likeness to a picture.
+    likeness : float32, shape (d + 3,), or None
+        Weights of `matcher.selection.picture_likeness`; None takes type for as good as pictures.
+    """
+
+    model: str
+    max_features: int | None = None
+    likeness: NDArray[np.float32] | None = None
+
+    @property
+    def signature(self) -> str:
+        """Name, version and the hash of the weights."""
+        hashes = "+".join(digest_of(find_weights(name))[:12] for name in MODELS[self.model].weights)
+        return f"{self.model}-1(weights={hashes})"
+
+    def extract(self, scan: Scan, mask: NDArray[np.bool_] | None = None) -> Features:
+        """Return the features of a grey `scan`, in pixels of the original image.
+
+        Parameters
+        ----------
+        scan : Scan
+            A grey image, shape (h, w).
+        mask : bool, shape (h, w), optional
+            Where keypoints may lie.
+
+        Raises
+        ------
+        MissingDependency
+            If the weights are not there.
+        """
+        find = network(self.model, self.max_features or _MOST, device())
+        found: list[Found] = []
+        pixels: NDArray = scan.pixels
+        for _ in range(MODELS[self.model].levels):
+            found.append(_framed(find(pixels), pixels, scan.pixels.shape))
+            if min(pixels.shape) < 64:
+                break
+            pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        points, responses, descriptors, sizes, angles = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        if mask is not None:
+            column, row = np.round(points).astype(np.intp).T
+            allowed = mask[row, column]
+            points, sizes, angles = points[allowed], sizes[allowed], angles[allowed]
+            responses, descriptors = responses[allowed], descriptors[allowed]
+        weights = np.ones(len(points), dtype=np.float32)
+        if self.likeness is not None:
+            weights = picture_likeness(points, descriptors, sizes, responses, self.likeness)
+        chosen = choose(sizes, responses, weights, self.max_features)
+        scale = np.array([scan.scale_x, scan.scale_y], dtype=np.float32)
+        return Features(
+            points=((points[chosen] + 0.5) * scale - 0.5).astype(np.float32),
+            sizes=sizes[chosen] * np.sqrt(scale.prod()),
+            angles=angles[chosen],
+            responses=responses[chosen] * weights[chosen],
+            descriptors=descriptors[chosen],
+            width=scan.width,
+            height=scan.height,
+        )
+
+    def unweighted(self) -> Learned:
+        """Return this extractor for what is all picture."""
+        return replace(self, likeness=None)
+
+    def turned(self, features: Features, relation: Relation) -> None:
+        """Return None: a network must see the changed pixels."""
+        return
+
+
+def _framed(found: Found, pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:
+    """Lay what was found on `pixels` on an image of `shape`, with sizes and orientations where it has none."""
+    sizes, angles = found.sizes, found.angles
+    if sizes is None:
+        sizes = np.full(len(found.points), _DIAMETER, dtype=np.float32)
+    if angles is None:
+        smooth = cv2.GaussianBlur(pixels.astype(np.float32), (0, 0), _LIGHT)
+        across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+        column, row = np.round(found.points).astype(np.intp).T
+        angles = np.rad2deg(np.arctan2(down[row, column], across[row, column])) % 360
+    ratio = np.array([shape[1] / pixels.shape[1], shape[0] / pixels.shape[0]], dtype=np.float32)
+    points = (found.points + 0.5) * ratio - 0.5
+    return Found(points, found.responses, found.descriptors, sizes * np.float32(np.sqrt(ratio.prod())), angles)
