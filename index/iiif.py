@@ -51,8 +51,12 @@ __all__ = [
     "is_manifest",
 ]
 
-MANIFEST, CANVAS, SERVICE = "iiif_manifest", "iiif_canvas", "iiif_service"
-CANVAS_WIDTH, CANVAS_HEIGHT, CANVAS_PART = "iiif_canvas_width", "iiif_canvas_height", "iiif_canvas_part"
+MANIFEST = "iiif_manifest"
+CANVAS = "iiif_canvas"
+CANVAS_WIDTH = "iiif_canvas_width"
+CANVAS_HEIGHT = "iiif_canvas_height"
+CANVAS_PART = "iiif_canvas_part"
+SERVICE = "iiif_service"
 
 _DEEPEST = 20
 """Collections within collections; more is a mistake, or a trap."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -44,6 +45,11 @@ __all__ = [
 
 VOCABULARY_FILE = "vocabulary.h5"
 """Name, in an index's folder, of a vocabulary of its own."""
+
+_BATCH_IMAGES = 512
+_BATCH_FEATURES = 4 << 20
+_BATCH_SECONDS = 60.0
+"""Work that a power cut may cost."""
 
 
 class ImageEncoder(Protocol):
@@ -104,6 +110,15 @@ class Batch:
     notes: list[tuple[int, SourceItem]] = field(default_factory=list)
     failures: list[tuple[str, int, str]] = field(default_factory=list)
     n_features: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    def is_due(self) -> bool:
+        """Return whether so much has come together that it should be made safe."""
+        return (
+            len(self.images) >= _BATCH_IMAGES
+            or self.n_features >= _BATCH_FEATURES
+            or time.monotonic() - self.begun >= _BATCH_SECONDS
+        )
 
     def take(self, job: Job, outcome: Encoded | Failed) -> None:
         """Take the outcome of a job."""
@@ -119,25 +134,37 @@ class Batch:
             self.touched.append((job.old.id, job.item.mtime_ns))
             self.notes.append((job.old.id, job.item))
 
-    def record(self, number: int, image_id: int, segment: str | None) -> ImageRecord:
-        """Return the catalogue's entry for the image taken as `number`, with its features in `segment`."""
-        (item, *_), digest, image = self.images[number]
-        return ImageRecord(
-            id=image_id,
-            name=item.name,
-            path=str(item.path),
-            page=item.page,
-            n_bytes=item.size,
-            mtime_ns=item.mtime_ns,
-            digest=digest,
-            width=image.width,
-            height=image.height,
-            n_features=len(image.words),
-            segment=segment if len(image.words) else None,
-        )
+    def enter(self, catalogue: Catalogue, first: int, segment: str | None) -> None:
+        """Enter all in a transaction of `catalogue`: images as `first` and following, their features in `segment`."""
+        for image_id, ((item, *_), digest, image) in enumerate(self.images, first):
+            catalogue.add_image(_record(image_id, item, digest, image, segment))
+            catalogue.annotations.note(image_id, item.metadata, item.zones)
+        for image_id, item in self.notes:
+            catalogue.annotations.note(image_id, item.metadata, item.zones)
+        for image_id, mtime_ns in self.touched:
+            catalogue.touch_image(image_id, mtime_ns)
+        for name, page, reason in self.failures:
+            catalogue.add_failure(name, page, reason)
 
     def __bool__(self) -> bool:
         return bool(self.images or self.touched or self.notes or self.failures)
+
+
+def _record(image_id: int, item: SourceItem, digest: bytes, image: EncodedImage, segment: str | None) -> ImageRecord:
+    """Return the catalogue's entry for an image whose features, if it has any, are in `segment`."""
+    return ImageRecord(
+        id=image_id,
+        name=item.name,
+        path=str(item.path),
+        page=item.page,
+        n_bytes=item.size,
+        mtime_ns=item.mtime_ns,
+        digest=digest,
+        width=image.width,
+        height=image.height,
+        n_features=len(image.words),
+        segment=segment if len(image.words) else None,
+    )
 
 
 def stored_vocabulary(folder: Path, settings: Settings) -> Vocabulary:

@@ -1,8 +1,8 @@
-"""The segments of one state of the catalogue: mapped together, and compared with what the catalogue says of them."""
+"""The segments of one state of the catalogue: mapped together, measured, and compared with what it says of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from index._hdf5 import DamagedSegment
 from index.catalogue import SegmentRecord
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from index.catalogue import Catalogue
+    from index.folder import SegmentFolder
 
-__all__ = ["faults", "map_segments"]
+__all__ = ["faults", "holdings", "map_segments"]
 
 
 def map_segments(catalogue: Catalogue, path_of: Callable[[str], Path]) -> tuple[list[Segment], dict[str, str]]:
@@ -40,6 +41,26 @@ def map_segments(catalogue: Catalogue, path_of: Callable[[str], Path]) -> tuple[
             if catalogue.segments() != records:
                 continue
         return segments, damaged
+
+
+def holdings(catalogue: Catalogue, files: SegmentFolder) -> dict[str, Any]:
+    """Return how much an index holds and what room it takes, of the folder that its folder of segments lies in."""
+    images, features, dead = catalogue.counts()
+    segments = catalogue.segments()
+    sizes = {file: file.stat().st_size for file in files.path.parent.rglob("*") if file.is_file()}
+    total = sum(sizes.values())
+    known = {files.file(record.name) for record in segments}
+    return {
+        "images": images,
+        "removed": dead,
+        "features": features,
+        "bytes": total,
+        "bytes_per_feature": total / features if features else None,
+        "bytes_per_image": total / images if images else None,
+        "segments": len(segments),
+        "leftover_bytes": sum(sizes[file] for file in sizes if file.parent == files.path and file not in known),
+        "failures": len(catalogue.failures()),
+    }
 
 
 def faults(

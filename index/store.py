@@ -10,7 +10,6 @@ may be deleted under it without harm.
 from __future__ import annotations
 
 import os
-import time
 from contextlib import closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -39,7 +38,7 @@ from index.locks import WriterLock
 from index.reports import AddReport, Problem, RemoveReport
 from index.segment import Segment, StoredFeatures, write_segment
 from index.settings import Settings
-from index.snapshot import faults, map_segments
+from index.snapshot import faults, holdings, map_segments
 from index.vocabulary import Vocabulary, bundled_vocabulary
 from index.where import parse, select
 from index.workers import default_workers
@@ -60,11 +59,6 @@ _SEGMENTS = "segments"
 _LOCK = "lock"
 _OWN = {_SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
 _OWN |= {f"{name}{end}" for name in (_CATALOGUE, "links.sqlite") for end in ("", "-wal", "-shm")}
-
-_BATCH_IMAGES = 512
-_BATCH_FEATURES = 4 << 20
-_BATCH_SECONDS = 60.0
-"""Work that a power cut may cost."""
 
 
 class Index:
@@ -276,25 +270,7 @@ class Index:
 
     def info(self) -> dict[str, Any]:
         """Return what the index holds, in plain types."""
-        images, features, dead = self._catalogue.counts()
-        segments = self._catalogue.segments()
-        sizes = {file: file.stat().st_size for file in self.path.rglob("*") if file.is_file()}
-        total = sum(sizes.values())
-        known = {self._files.file(record.name) for record in segments}
-        leftovers = [sizes[file] for file in sizes if file.parent.name == _SEGMENTS and file not in known]
-        return {
-            "path": str(self.path),
-            "images": images,
-            "removed": dead,
-            "features": features,
-            "bytes": total,
-            "bytes_per_feature": total / features if features else None,
-            "bytes_per_image": total / images if images else None,
-            "segments": len(segments),
-            "leftover_bytes": sum(leftovers),
-            "failures": len(self._catalogue.failures()),
-            "settings": self.settings.to_dict(),
-        }
+        return {"path": str(self.path), **holdings(self._catalogue, self._files), "settings": self.settings.to_dict()}
 
     def check(self, deep: bool = False) -> list[Problem]:
         """Return what is wrong with the index, nothing if all is well.
@@ -359,7 +335,7 @@ class Index:
         batch = Batch(notes=notes, failures=[(failure.name, 0, failure.reason) for failure in unusable])
         workers = default_workers() if workers is None else workers
         factory = encoder_factory or partial(default_encoder, self.path)
-        begun, features = time.monotonic(), 0
+        features = 0
         before = {record.name for record in self._catalogue.segments()}
 
         def tell(done: int) -> None:
@@ -372,13 +348,9 @@ class Index:
             try:
                 for done, (job, outcome) in enumerate(outcomes, start=1):
                     batch.take(job, outcome)
-                    if (
-                        len(batch.images) >= _BATCH_IMAGES
-                        or batch.n_features >= _BATCH_FEATURES
-                        or time.monotonic() - begun >= _BATCH_SECONDS
-                    ):
+                    if batch.is_due():
                         features += self._commit(batch, report)
-                        batch, begun = Batch(), time.monotonic()
+                        batch = Batch()
                     tell(done)
             except KeyboardInterrupt:
                 self._commit(batch, report)
@@ -431,7 +403,7 @@ class Index:
         """Note zones of images that are in; return those that are of none of them."""
         found: set[int] = set()
         with self._annotating() as annotations:
-            for image in list(self.images()):
+            for image in list(self.images()) if zones.pages else ():
                 known = zones.find(image.path, image.name)
                 found.update(map(id, known))
                 annotations.note(image.id, {}, [zone for told in known for zone in told.on(image.width, image.height)])
@@ -485,17 +457,7 @@ class Index:
             with self._catalogue.transaction("add"):
                 if segment is not None:
                     self._catalogue.add_segment(segment)
-                for number in range(len(batch.images)):
-                    record = batch.record(number, first + number, segment.name if segment is not None else None)
-                    self._catalogue.add_image(record)
-                    item = batch.images[number][0].item
-                    self._catalogue.annotations.note(record.id, item.metadata, item.zones)
-                for image_id, item in batch.notes:
-                    self._catalogue.annotations.note(image_id, item.metadata, item.zones)
-                for image_id, mtime_ns in batch.touched:
-                    self._catalogue.touch_image(image_id, mtime_ns)
-                for name, page, reason in batch.failures:
-                    self._catalogue.add_failure(name, page, reason)
+                batch.enter(self._catalogue, first, segment.name if segment is not None else None)
         self._segments = None
         reach("add.committed")
         replaced = sum(job.old is not None for job, _, _ in batch.images)

@@ -20,10 +20,21 @@ if TYPE_CHECKING:
     from matcher.collation import Collation
     from matcher.ink import Gap
 
-__all__ = ["ONLY_A", "ONLY_B", "break_map", "deformation_field", "ink_difference", "side_by_side", "two_colours"]
+__all__ = [
+    "ONLY_A",
+    "ONLY_B",
+    "break_map",
+    "deformation_field",
+    "ink_difference",
+    "longest_breaks",
+    "side_by_side",
+    "two_colours",
+]
 
-ONLY_A, ONLY_B = (196, 30, 20), (0, 98, 170)
-"""Colours of what only A has, and of what only B has."""
+ONLY_A = (196, 30, 20)
+"""Colour of what only A has."""
+ONLY_B = (0, 98, 170)
+"""Colour of what only B has."""
 
 _TEXT, _GROUND = (38, 34, 30), (250, 248, 243)
 _GAP = 12
