@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cli.output import Format
     from index.reports import AddReport
     from index.store import Index
+    from index.zones import ZoneFinder
 
 __all__ = ["add"]
 
@@ -28,7 +29,7 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 
 @click.command()
 @index_argument
-@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 @click.option(
     "--workers", type=click.IntRange(min=0), metavar="N", help="Processes; one for each core by default, 0 uses none."
 )
@@ -57,6 +58,32 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
     help=f"What finds and describes features: {', '.join(EXTRACTORS)}; settled when the index is made, by its "
     "vocabulary, which must be of these features.  [default: those of the vocabulary]",
 )
+@click.option(
+    "--metadata",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="A table (CSV, TSV) with a heading line: each row's values are noted of the image that it names. Also of "
+    "images that are in already, without any SOURCE.",
+)
+@click.option(
+    "--metadata-key",
+    metavar="COLUMN",
+    help="Its column that names images: by path, the end of a path, or file name with or without suffix.  "
+    "[default: the first of path, file, filename, image, name, identifier, id]",
+)
+@click.option(
+    "--zones",
+    "zone_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="An ALTO, PAGE or COCO file, or a folder of such: what on the pages is a picture, what is text. Also of "
+    "images that are in already. May be repeated.",
+)
+@click.option(
+    "--allow-private", is_flag=True, help="Let manifests name servers on this machine and in private networks."
+)
 @device_option
 @format_option
 @quiet_option
@@ -68,14 +95,22 @@ def add(
     max_features: int | None,
     vocabulary: Path | None,
     features: str | None,
+    table: Path | None,
+    metadata_key: str | None,
+    zone_files: tuple[Path, ...],
+    allow_private: bool,
     form: Format,
     quiet: bool,
 ) -> int:
     """Add the images of each SOURCE to INDEX, which is made if there is none.
 
     SOURCE is an image, a folder (searched recursively), a PDF or multi-page TIFF, or a list file (.txt, one path a
-    line). Files that are in already and have not changed are passed over, changed ones are replaced: after an
-    interruption, run the same command again. What cannot be read is listed on stderr with the reason.
+    line); a IIIF manifest or collection, as a file or an address, whose pictures are fetched at the size that is needed
+    and kept in CALQUE_CACHE (by default ~/.cache/calque); a METS volume with its ALTO; an ALTO, PAGE or COCO file,
+    whose images lie beside it. What these say of their pages is kept, for --where and for export.
+
+    Files that are in already and have not changed are passed over, changed ones are replaced: after an interruption,
+    run the same command again. What cannot be read, and what is said of images that are not in, is listed on stderr.
 
     Exit status: 0 done, 1 some inputs failed (the others are in), 2 wrong usage or failure.
 
@@ -84,30 +119,66 @@ def add(
       calque add scans.calque scans/
       calque add scans.calque volume1.pdf more/*.jpg --workers 4
       calque add scans.calque list.txt --quiet --format json
+      calque add scans.calque https://example.org/iiif/book1/manifest.json
+      calque add scans.calque volume/mets.xml
+      calque add scans.calque scans/ --zones alto/ --metadata catalogue.csv
+      calque add scans.calque --metadata catalogue.csv --metadata-key shelfmark
       calque add fine.calque scans/ --features xfeat --vocabulary fine.h5
     """
+    if not (sources or table or zone_files):
+        raise click.UsageError("name a SOURCE, or give --metadata or --zones for the images that are in")
+    if metadata_key is not None and table is None:
+        raise click.UsageError("--metadata-key names a column of the table that --metadata gives")
+    from index.fetching import Fetcher
+    from index.metadata import match, read_table
+
+    rows = None if table is None else read_table(table, metadata_key)
+    zones, damaged = _zones(zone_files)
     given = {"work_size": work_size, "max_features": max_features}
     started = time.monotonic()
     settled = {name: value for name, value in given.items() if value is not None}
-    with _opened(index, settled, vocabulary, features) as opened:
+    with _opened(index, settled, vocabulary, features, make=bool(sources)) as opened:
         with Progress("images", quiet=quiet) as progress:
-            report = opened.add(sources, workers=workers, progress=lambda done, total, *_: progress.update(done, total))
+            report = opened.add(
+                sources,
+                workers=workers,
+                progress=lambda done, total, *_: progress.update(done, total),
+                zones=zones,
+                fetcher=Fetcher(allow_private=allow_private),
+            )
+        report.failed += damaged
+        problems = [(str(told.source), f"{told.image!r} is no image of the index") for told in opened.add_zones(zones)]
+        if rows is not None:
+            matched = match(rows, opened.images())
+            opened.set_metadata(matched.values)
+            problems += [(str(table), problem) for problem in matched.problems]
         images = opened.info()["images"]
-    for name, reason in report.failed:
+    for name, reason in [*report.failed, *problems]:
         click.echo(one_line(f"calque: {name}: {reason}"), err=True)
     summary = _summary(index, report, images, time.monotonic() - started)
+    summary["unmatched"] = len(problems)
     if form == "table":
         del summary["failures"]
     write_record(summary, form)
-    return 1 if report.failed else 0
+    return 1 if report.failed or problems else 0
 
 
-def _opened(index: Path, given: dict[str, int], vocabulary: Path | None, features: str | None) -> Index:
-    """Open `index` for writing, or make it, with the settings given."""
+def _zones(paths: tuple[Path, ...]) -> tuple[ZoneFinder, list[tuple[str, str]]]:
+    """Return what files say of parts of pages, and the names of those that cannot be read, with the reasons."""
+    from index.items import SourceFailure
+    from index.zones import ZoneFinder, read_zones
+
+    found = [item for path in paths for item in read_zones(path)]
+    failed = [(item.name, item.reason) for item in found if isinstance(item, SourceFailure)]
+    return ZoneFinder(item for item in found if not isinstance(item, SourceFailure)), failed
+
+
+def _opened(index: Path, given: dict[str, int], vocabulary: Path | None, features: str | None, *, make: bool) -> Index:
+    """Open `index` for writing, or `make` it, with the settings given."""
     from index.store import Index
     from index.vocabulary import Vocabulary, bundled_vocabulary
 
-    if not (index / "catalogue.sqlite").exists():
+    if make and not (index / "catalogue.sqlite").exists():
         words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
         remedy = f"train one with: calque train FILE SOURCE... --features {features}, and name it with --vocabulary"
         _require_features(words.features, features, vocabulary or "the vocabulary that is shipped", remedy)
