@@ -37,7 +37,7 @@ class Boosted:
     ----------
     max_features : int or None
         As for `matcher.sift.Sift`, which finds, chooses and describes the features first.
-    likeness : float32, shape (131,), or None
+    likeness : float32, shape (w,), or None
         As for `matcher.sift.Sift`.
     """
 
@@ -72,8 +72,8 @@ class Boosted:
         return replace(found, descriptors=boosted)
 
     def unweighted(self) -> Boosted:
-        """Return this extractor for what is all picture."""
-        return replace(self, likeness=None)
+        """Return this extractor for what is all picture: it keeps everything."""
+        return replace(self, max_features=None, likeness=None)
 
     def turned(self, features: Features, relation: Relation) -> None:
         """Return None: what the network has changed cannot be permuted."""

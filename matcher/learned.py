@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from matcher.networks import MODELS, Found, device, network
-from matcher.selection import choose, picture_likeness
+from matcher.selection import choose, picture_likeness, weighted
 from matcher.types import Features
 from matcher.weights import digest_of, find_weights
 
@@ -44,9 +44,10 @@ class Learned:
     model : str
         A key of `matcher.networks.MODELS`.
     max_features : int or None
-        Features kept per image, by strength, size and likeness to a picture.
-    likeness : float32, shape (d + 3,), or None
-        Weights of `matcher.selection.picture_likeness`; None takes type for as good as pictures.
+        Features kept per image, by strength, size and likeness to a picture; None keeps all that the network finds.
+    likeness : float32, shape (w,), or None
+        Weights of `matcher.selection.picture_likeness`; None takes type for as good as pictures. There are some for
+        SIFT's descriptors only.
     """
 
     model: str
@@ -97,15 +98,15 @@ class Learned:
             points=((points[chosen] + 0.5) * scale - 0.5).astype(np.float32),
             sizes=sizes[chosen] * np.sqrt(scale.prod()),
             angles=angles[chosen],
-            responses=responses[chosen] * weights[chosen],
+            responses=weighted(responses, weights)[chosen],
             descriptors=descriptors[chosen],
             width=scan.width,
             height=scan.height,
         )
 
     def unweighted(self) -> Learned:
-        """Return this extractor for what is all picture."""
-        return replace(self, likeness=None)
+        """Return this extractor for what is all picture: it keeps everything."""
+        return replace(self, max_features=None, likeness=None)
 
     def turned(self, features: Features, relation: Relation) -> None:
         """Return None: a network must see the changed pixels."""

@@ -36,7 +36,7 @@ class Extractor(Protocol):
         """Return the features of a grey `scan`, in pixels of the original image; bool `mask`: where they may lie."""
 
     def unweighted(self) -> Extractor:
-        """Return this extractor for what is all picture: nothing counts as type."""
+        """Return this extractor for what is all picture: nothing counts as type, and everything is kept."""
 
     def turned(self, features: Features, relation: Relation) -> Features | None:
         """Return the features of the mirrored or negative image, in its own pixels, from those of the image itself.
@@ -116,8 +116,9 @@ def extractor_named(name: str, max_features: int | None = None, likeness: NDArra
         A key of `EXTRACTORS`.
     max_features : int, optional
         Features kept per image; all by default.
-    likeness : float32, shape (d + 3,), optional
-        Weights of `matcher.selection.picture_likeness`; without, or empty, type is taken for as good as pictures.
+    likeness : float32, shape (w,), optional
+        Weights of `matcher.selection.picture_likeness`, for SIFT's descriptors; without, or empty, type is taken
+        for as good as pictures.
 
     Raises
     ------

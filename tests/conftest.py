@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -114,4 +115,13 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("CALQUE_DATA", REPOSITORY.parent / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no test images at {folder}; set CALQUE_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def published_weights(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of the weights that are at hand, under the names that their authors gave them."""
+    folder = tmp_path_factory.mktemp("weights")
+    for path in (shared_data / "weights").glob("*/*.p*"):
+        shutil.copy(path, folder / path.name.replace("_rebuilt", ""))
     return folder

@@ -1,0 +1,109 @@
+"""Learned features through the command line: a vocabulary, an index and searches, and what is said where they lack."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import pytest
+
+from tests.conftest import REPOSITORY, picture
+
+if TYPE_CHECKING:
+    import subprocess
+    from pathlib import Path
+
+    from tests.conftest import Calque, Collection
+
+SURE = 1e-3
+
+
+@pytest.fixture(scope="module")
+def environment(published_weights: Path) -> dict[str, str]:
+    """Where weights are found, if what trains and extracts is installed."""
+    for module in ("torch", "kornia", "faiss"):
+        pytest.importorskip(module)
+    if not (published_weights / "xfeat.pt").is_file():
+        pytest.skip("no weights of XFeat")
+    return {"CALQUE_MODELS": str(published_weights), "CALQUE_DEVICE": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def vocabulary(
+    environment: dict[str, str], collection: Collection, calque: Calque, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("vocabulary") / "fine.h5"
+    done = calque("train", path, collection.folder, "--features", "xfeat", "--words", 256, env=environment)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.fixture(scope="module")
+def index(vocabulary: Path, environment: dict[str, str], collection: Collection, calque: Calque) -> Path:
+    path = vocabulary.with_name("fine.calque")
+    words = ("--features", "xfeat", "--vocabulary", vocabulary, "--workers", 2)
+    done = calque("add", path, collection.folder.name, *words, cwd=collection.folder.parent, env=environment)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def best(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    hit: dict[str, Any] = json.loads(done.stdout)["hits"][0]
+    assert hit["false_alarms"] < SURE
+    return hit
+
+
+def test_a_photograph_is_found_on_its_page(
+    index: Path, environment: dict[str, str], photograph: Path, calque: Calque
+) -> None:
+    hit = best(calque("search", index, photograph, "--format", "json", env=environment))
+    assert (hit["image"], hit["relation"]) == ("scans/a/camera.jpg", "same")
+
+
+@pytest.mark.parametrize("framed", [False, True])
+def test_a_mirrored_photograph_is_found(
+    index: Path, environment: dict[str, str], calque: Calque, tmp_path: Path, framed: bool
+) -> None:
+    mirrored = tmp_path / "mirrored.png"
+    cv2.imwrite(str(mirrored), picture("camera", 500)[:, ::-1])
+    region = ("--region", "20,20,460,460") if framed else ()
+    hit = best(calque("search", index, mirrored, *region, "--format", "json", env=environment))
+    assert (hit["image"], hit["relation"]) == ("scans/a/camera.jpg", "mirrored")
+
+
+def test_an_index_keeps_to_its_features(
+    index: Path, environment: dict[str, str], collection: Collection, calque: Calque, tmp_path: Path
+) -> None:
+    done = calque("add", index, collection.folder, "--features", "sift", env=environment)
+    assert done.returncode == 2
+    assert f"{index} is of xfeat features, not of sift" in done.stderr
+    done = calque("add", tmp_path / "new.calque", collection.folder, "--features", "xfeat", env=environment)
+    assert done.returncode == 2
+    assert "calque train FILE SOURCE... --features xfeat" in done.stderr
+    assert not (tmp_path / "new.calque").exists()
+
+
+def test_where_weights_are_missing_the_remedy_is_named(
+    index: Path, environment: dict[str, str], photograph: Path, calque: Calque, tmp_path: Path
+) -> None:
+    nowhere = {**environment, "CALQUE_MODELS": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "TORCH_HOME": ""}
+    for words in (("search", index, photograph), ("train", tmp_path / "v.h5", photograph, "--features", "xfeat")):
+        done = calque(*words, env=nowhere)
+        assert done.returncode == 2
+        assert "the weights xfeat.pt are not here; put the file from https://github.com/verlab/" in done.stderr
+        assert f"into {tmp_path}/calque/models, or into a folder named by CALQUE_MODELS" in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "v.h5").exists()
+
+
+@pytest.mark.parametrize("name", ["xfeat", "sift+featurebooster"])
+def test_without_torch_the_extra_is_named(collection: Collection, calque: Calque, tmp_path: Path, name: str) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    without = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    done = calque("train", tmp_path / "v.h5", collection.folder, "--features", name, env=without)
+    assert done.returncode == 2
+    assert "torch is not installed; install it with: pip install 'calque[learned]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "v.h5").exists()
