@@ -221,6 +221,55 @@ def test_check_finds_a_flipped_bit(own_index: Path, calque: Calque) -> None:
     assert segment.name in done.stdout
 
 
+def test_metadata_from_a_table_with_the_pages_and_without(
+    collection: Collection, calque: Calque, tmp_path: Path
+) -> None:
+    index, table, later = tmp_path / "own.calque", tmp_path / "table.csv", tmp_path / "later.csv"
+    pages = [collection.page("a/camera.jpg"), collection.page("b/coins.jpg")]
+    table.write_text("filename;date;title\ncamera.jpg;1912-05;Vogue\ncoins;1925;Münzen\nlost.jpg;1900;?\n", "cp1252")
+    done = calque("add", index, *pages, "--metadata", table, "--workers", "1", "--format", "json")
+    assert done.returncode == 1, done.stderr
+    assert "table.csv: line 4: 'lost.jpg' is the name of no image" in done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["added"], summary["failed"], summary["unmatched"]) == (2, 0, 1)
+
+    later.write_text("Shelfmark,title,place\na/camera.jpg,,Paris\n")
+    done = calque("add", index, "--metadata", later, "--metadata-key", "shelfmark", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["unmatched"] == 0
+    listed = calque("info", index, "--images", "--format", "json", "--where", "date<1920")
+    (image,) = json.loads(listed.stdout)
+    assert image["metadata"] == {
+        "filename": "camera.jpg",
+        "date": "1912-05",
+        "Shelfmark": "a/camera.jpg",
+        "place": "Paris",
+    }
+    listed = calque("info", index, "--images", "--format", "json", "--where", "title~münz")
+    assert [found["image"] for found in json.loads(listed.stdout)] == [str(pages[1])]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ((), "name a SOURCE, or give --metadata or --zones"),
+        (("--metadata", "table.csv"), "own.calque is no index"),
+        (("--metadata", "missing.csv"), "missing.csv: no such file"),
+        (("--metadata", "table.csv", "--metadata-key", "shelf"), "no column called shelf"),
+        ((".", "--metadata-key", "shelf"), "--metadata-key names a column of the table"),
+        ((".", "--zones", "table.csv"), "table.csv: damaged XML"),
+    ],
+)
+def test_add_with_nothing_to_add_makes_nothing(
+    words: tuple[str, ...], reason: str, calque: Calque, tmp_path: Path
+) -> None:
+    (tmp_path / "table.csv").write_text("path,date\np1.jpg,1912\n")
+    done = calque("add", "own.calque", *words, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert reason in done.stderr
+    assert not (tmp_path / "own.calque").exists()
+
+
 def test_interrupted_add_leaves_a_valid_index_and_goes_on(
     collection: Collection, calque: Calque, tmp_path: Path
 ) -> None:
