@@ -52,7 +52,7 @@ def _evenly(items: Sequence[Any], count: int) -> list[Any]:
 
 
 def measure(dataset: Dataset, folder: Path, work_size: int, vocabulary: Path | None) -> dict[str, Any]:
-    """Index a set in one process, ask its queries upright, return quality, time and bytes."""
+    """Index a set in one process, ask its queries upright, return quality, time and bytes (without the vocabulary)."""
     path = folder / f"{dataset.name}.calque"
     start = time.process_time()
     with Index.create(path, {"work_size": work_size}, vocabulary) as index:
@@ -73,18 +73,21 @@ def measure(dataset: Dataset, folder: Path, work_size: int, vocabulary: Path | N
         max((hit.score for hit in answer.hits if names[hit.image] in right[answer.id]), default=0.0)
         for answer in answers
     ]
+    size = info["bytes"] - (0 if vocabulary is None else vocabulary.stat().st_size)
     return {
         "images": info["images"],
         "queries": len(queries),
         "map": figures["map"],
         "recall_at_1": figures["recall_at_1"],
         "recall_confident": figures["recall_confident"],
+        "confident_hits": figures["confident_hits"],
+        "confident_wrong": figures["confident_wrong"],
         "median_score": float(np.median(best)),
         "lowest_score": float(np.min(best)),
         "cpu_seconds_per_image": added / info["images"],
         "cpu_seconds_per_query": asked / len(queries),
         "features_per_image": info["features"] / info["images"],
-        "bytes_per_image": info["bytes"] / info["images"],
+        "bytes_per_image": size / info["images"],
     }
 
 

@@ -57,7 +57,6 @@ class WeightsFile:
 _ALIKED = f"{_GITHUB}/Shiaoming/ALIKED/raw/683d7c65197395c0b3f01ebe76e1084a27e73a65/models"
 _BOOSTER = f"{_GITHUB}/SJTU-ViSYS/FeatureBooster/raw/0260868806d0ae603a166848d64078bfd1c2f1f9/models"
 _AFFNET = f"{_GITHUB}/ducha-aiki/affnet/raw/da7cf51ba09cb92e3cf0f46c12a89881f79e5051"
-_LIGHTGLUE = f"{_GITHUB}/cvg/LightGlue/releases/download/v0.1_arxiv"
 
 WEIGHTS: Mapping[str, WeightsFile] = {
     "aliked-t16": WeightsFile(
@@ -79,13 +78,6 @@ WEIGHTS: Mapping[str, WeightsFile] = {
         f"{_BOOSTER}/SIFT%2BBoost-F.pth",
         "926e892dfa5dced0de0283aaaf14062a24ac47219c352409cf8d3ff0e9df7ff5",
         2719721,
-        "Apache-2.0",
-    ),
-    "featurebooster-sift-binary": WeightsFile(
-        "SIFT+Boost-B.pth",
-        f"{_BOOSTER}/SIFT%2BBoost-B.pth",
-        "3a1214a648e3ad0651322e291e21188fff215761e4162cf84726c250f7df26fa",
-        2785769,
         "Apache-2.0",
     ),
     "keynet": WeightsFile(
@@ -128,16 +120,6 @@ WEIGHTS: Mapping[str, WeightsFile] = {
     "xfeat": WeightsFile(
         "xfeat.pt", f"{_GITHUB}/verlab/accelerated_features/raw/main/weights/xfeat.pt", "", 0, "Apache-2.0"
     ),
-    "lighterglue": WeightsFile(
-        "lighterglue_L3.onnx",
-        f"{_GITHUB}/noahzhy/xfeat_lightglue_onnx/raw/155f5e1b6c9453162c286eacb0003fa4b8461a9c/onnx/lighterglue_L3.onnx",
-        "a721f366f54b20328fa98c799cc31478edb1c31f0c941528df3d363c3753760d",
-        2349183,
-        "Apache-2.0",
-    ),
-    "lightglue-aliked": WeightsFile("aliked_lightglue.pth", f"{_LIGHTGLUE}/aliked_lightglue.pth", "", 0, "Apache-2.0"),
-    "lightglue-disk": WeightsFile("disk_lightglue.pth", f"{_LIGHTGLUE}/disk_lightglue.pth", "", 0, "Apache-2.0"),
-    "lightglue-sift": WeightsFile("sift_lightglue.pth", f"{_LIGHTGLUE}/sift_lightglue.pth", "", 0, "Apache-2.0"),
 }
 """All weights, by name."""
 
