@@ -20,7 +20,7 @@ from collections import defaultdict
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
@@ -99,8 +99,7 @@ class Fetcher:
         self._turns: dict[str, float] = defaultdict(float)
         self._sleep = sleep
         self._pool = httpcore.ConnectionPool(network_backend=_CheckedNetwork(allow_private), keepalive_expiry=15.0)
-        agent = f"calque/{version('calque')} (image search in collections; httpcore/{httpcore.__version__})"
-        self._agent = ("User-Agent", agent)
+        self._agent = ("User-Agent", _agent())
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -267,6 +266,14 @@ class _CheckedNetwork(httpcore.NetworkBackend):
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
         return self._backend.connect_tcp(allowed[-1], port, timeout, local_address, socket_options)
+
+
+def _agent() -> str:
+    """Return what servers are told of who asks, so that their keepers can look it up."""
+    own = "calque"
+    with suppress(PackageNotFoundError):  # run from its sources
+        own += f"/{version('calque')}"
+    return f"{own} (image search in collections; httpcore/{httpcore.__version__})"
 
 
 def _is_public(text: str) -> bool:

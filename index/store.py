@@ -21,9 +21,7 @@ from index._hdf5 import REMEDY, DamagedSegment
 from index.catalogue import Catalogue, Failure, ImageRecord
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
-from index.fetching import Fetcher
 from index.folder import SegmentFolder
-from index.iiif import Library
 from index.intake import (
     VOCABULARY_FILE,
     Batch,
@@ -42,7 +40,6 @@ from index.snapshot import faults, holdings, map_segments
 from index.vocabulary import Vocabulary, bundled_vocabulary
 from index.where import parse, select
 from index.workers import default_workers
-from index.zones import ZoneFinder
 from matcher.errors import CalqueError, InputError
 
 if TYPE_CHECKING:
@@ -50,7 +47,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from index.annotations import Annotations, Judgement, Zone
-    from index.zones import PageZones
+    from index.fetching import Fetcher
+    from index.zones import PageZones, ZoneFinder
 
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
@@ -327,6 +325,10 @@ class Index:
         CalqueError
             If the disk is full. Whatever the error: what has been reported as added is in.
         """
+        from index.fetching import Fetcher  # who only searches need not load what fetches and reads XML
+        from index.iiif import Library
+        from index.zones import ZoneFinder
+
         self._require_writer()
         report = AddReport()
         fetcher, zones = fetcher or Fetcher(), zones or ZoneFinder(())
