@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import pytest
 
-from tests.conftest import REPOSITORY, picture
+from tests.conftest import picture
 
 if TYPE_CHECKING:
     import subprocess
@@ -74,15 +74,11 @@ def test_a_mirrored_photograph_is_found(
 
 
 def test_an_index_keeps_to_its_features(
-    index: Path, environment: dict[str, str], collection: Collection, calque: Calque, tmp_path: Path
+    index: Path, environment: dict[str, str], collection: Collection, calque: Calque
 ) -> None:
     done = calque("add", index, collection.folder, "--features", "sift", env=environment)
     assert done.returncode == 2
     assert f"{index} is of xfeat features, not of sift" in done.stderr
-    done = calque("add", tmp_path / "new.calque", collection.folder, "--features", "xfeat", env=environment)
-    assert done.returncode == 2
-    assert "calque train FILE SOURCE... --features xfeat" in done.stderr
-    assert not (tmp_path / "new.calque").exists()
 
 
 def test_where_weights_are_missing_the_remedy_is_named(
@@ -95,15 +91,4 @@ def test_where_weights_are_missing_the_remedy_is_named(
         assert "the weights xfeat.pt are not here; put the file from https://github.com/verlab/" in done.stderr
         assert f"into {tmp_path}/calque/models, or into a folder named by CALQUE_MODELS" in done.stderr
         assert "Traceback" not in done.stderr
-    assert not (tmp_path / "v.h5").exists()
-
-
-@pytest.mark.parametrize("name", ["xfeat", "sift+featurebooster"])
-def test_without_torch_the_extra_is_named(collection: Collection, calque: Calque, tmp_path: Path, name: str) -> None:
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
-    without = {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
-    done = calque("train", tmp_path / "v.h5", collection.folder, "--features", name, env=without)
-    assert done.returncode == 2
-    assert "torch is not installed; install it with: pip install 'calque[learned]'" in done.stderr
-    assert "Traceback" not in done.stderr
     assert not (tmp_path / "v.h5").exists()

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
@@ -23,8 +25,9 @@ def calque_without_torch(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def test_features_of_networks_name_the_extra(collection: Collection, tmp_path: Path) -> None:
-    done = calque_without_torch("train", tmp_path / "x.h5", collection.folder, "--features", "xfeat")
+@pytest.mark.parametrize("name", ["xfeat", "sift+featurebooster"])
+def test_features_of_networks_name_the_extra(collection: Collection, tmp_path: Path, name: str) -> None:
+    done = calque_without_torch("train", tmp_path / "x.h5", collection.folder, "--features", name)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].endswith("install it with: pip install 'calque[learned]'")
     assert not (tmp_path / "x.h5").exists()

@@ -10,6 +10,7 @@ import pytest
 from matcher import weights
 from matcher.errors import MissingDependency
 from matcher.weights import WEIGHTS, WeightsFile, digest_of, find_weights
+from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,15 @@ def test_the_table_says_where_each_file_is_from() -> None:
         assert entry.licence in ("Apache-2.0", "BSD-3-Clause", "MIT")
         assert len(entry.sha256) in (0, 64)
         assert bool(entry.sha256) == bool(entry.size)
+
+
+def test_the_guide_has_the_same_table() -> None:
+    guide = (REPOSITORY / "docs" / "features.md").read_text("utf-8")
+    for entry in WEIGHTS.values():
+        (row,) = [line for line in guide.splitlines() if f"[`{entry.file}`]" in line]
+        assert f"({entry.url})" in row
+        assert f"| {entry.licence} | {f'{entry.size:,}' if entry.size else '–'} |" in row
+        assert f"`{entry.sha256}`" in row or not entry.sha256
 
 
 def test_published_files_are_those_of_the_table(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
