@@ -1,13 +1,8 @@
-"""Pictures from IIIF servers: a server of generated pages on this machine, with the faults that real ones have."""
+"""Pictures from IIIF servers: which are asked for, how politely, and what is known of them then."""
 
 from __future__ import annotations
 
-import http.server
-import io
 import json
-import re
-import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -15,151 +10,29 @@ import pytest
 from PIL import Image
 
 from index import iiif
-from index.fetching import Fetcher
+from index.fetching import Fetcher, NotServed
 from index.iiif import Library
+from index.image_api import ImageInfo, ImageResource
 from index.items import Pending, SourceFailure, SourceItem
 from index.sources import expand_all
 from index.store import Index
 from matcher.errors import InputError
-from tests.conftest import picture
+from tests.iiif_server import SIZE, Json, generated, image_body, manifest2, manifest3, service, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import Calque
+    from tests.iiif_server import LibraryServer
 
 WORK_SIZE = 400
-SIZE = (900, 600)
-TILE = 256
-Json = dict[str, Any]
-
-
-def generated() -> Image.Image:
-    """Return the page that the server has, of which every part looks different."""
-    return Image.fromarray(picture("coffee", 600)).convert("RGB").resize(SIZE)
-
-
-def jpeg(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=95)
-    return out.getvalue()
-
-
-@dataclass
-class Library3:
-    """A library's server.
-
-    Attributes
-    ----------
-    documents : mapping of path to JSON
-    level : int
-        What its image service ``/image/NAME`` can do (Image API 3).
-    faults : mapping of path to list
-        What it does instead of answering, the first first: a status (with headers), or "drop" after half of the body.
-    asked : list of (str, dict)
-        Paths asked for, with the headers of the request.
-    """
-
-    address: str = ""
-    documents: dict[str, Json] = field(default_factory=dict)
-    level: int = 1
-    faults: dict[str, list[Any]] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    page: Image.Image = field(default_factory=generated)
-
-    def paths(self) -> list[str]:
-        return [path for path, _ in self.asked]
-
-    def info(self, service: str) -> Json:
-        told = {
-            "@context": "http://iiif.io/api/image/3/context.json",
-            "id": self.address + service,
-            "type": "ImageService3",
-            "protocol": "http://iiif.io/api/image",
-            "profile": f"level{self.level}",
-            "width": SIZE[0],
-            "height": SIZE[1],
-        }
-        if self.level == 0:
-            told["tiles"] = [{"width": TILE, "scaleFactors": [1, 2, 4]}]
-        return told
-
-    def body(self, path: str) -> tuple[str, bytes] | None:
-        """Return media type and content of what lies at a path, None if there is nothing."""
-        if path in self.documents:
-            return "application/json", json.dumps(self.documents[path]).encode()
-        if path.endswith("/info.json"):
-            return "application/json", json.dumps(self.info(path.removesuffix("/info.json"))).encode()
-        if path.startswith("/plain/"):
-            return "image/jpeg", jpeg(self.page)
-        asked = re.fullmatch(r"/image/\w+/(full|[\d,]+)/(max|\d+,\d*)/0/default\.jpg", path)
-        if not asked:
-            return None
-        region, size = asked.groups()
-        box = (0, 0, *SIZE)
-        if region != "full":
-            x, y, width, height = map(int, region.split(","))
-            box = (x, y, x + width, y + height)
-        cut = self.page.crop(box)
-        if self.level == 0 and region == "full" and size != "max":
-            return None  # it has tiles only
-        if self.level == 0 and size == "max":
-            return None
-        if size != "max":
-            wide, high = size.split(",")
-            if not high:
-                return None  # the form of version 2
-            cut = cut.resize((int(wide), int(high)))
-        return "image/jpeg", jpeg(cut)
 
 
 @pytest.fixture
-def library() -> Iterator[Library3]:
-    served = Library3()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            """Be quiet."""
-
-        def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            served.asked.append((path, dict(self.headers)))
-            fault = served.faults.get(path, [])
-            now = fault.pop(0) if fault else None
-            if isinstance(now, tuple):
-                self.send_response(now[0])
-                for name, value in {**now[1], "Content-Length": "0"}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                return
-            found = served.body(path)
-            if found is None:
-                self.send_error(404)
-                return
-            kind, content = found
-            begun = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(begun[1]) if begun else 0
-            self.send_response(206 if begun else 200)
-            self.send_header("Content-Type", kind)
-            self.send_header("ETag", '"one"')
-            self.send_header("Content-Length", str(len(content) - start))
-            if begun:
-                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-            self.end_headers()
-            end = len(content) // 2 if now == "drop" else len(content)
-            self.wfile.write(content[start:end])
-            if now == "drop":
-                self.close_connection = True
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        served.address = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+def library() -> Iterator[LibraryServer]:
+    with serving() as served:
         yield served
-        server.shutdown()
 
 
 @pytest.fixture
@@ -173,68 +46,6 @@ def fetcher(tmp_path: Path, waits: list[float]) -> Iterator[Fetcher]:
     made = Fetcher(tmp_path / "cache", pause=0.0, allow_private=True, sleep=waits.append)
     yield made
     made.close()
-
-
-def service(library: Library3, name: str) -> Json:
-    return {"id": f"{library.address}/image/{name}", "type": "ImageService3", "profile": f"level{library.level}"}
-
-
-def manifest3(library: Library3, *bodies: Json | None, **more: Any) -> Json:
-    """Return a manifest of version 3 with a canvas for each body, an empty one for None."""
-    canvases = []
-    for number, body in enumerate(bodies, start=1):
-        canvas = {
-            "id": f"https://library.org/book/canvas/{number}",
-            "type": "Canvas",
-            "label": {"none": [f"f. {number}"]},
-            "width": 1800,
-            "height": 1200,
-            "items": [],
-        }
-        if body is not None:
-            painting = {"type": "Annotation", "motivation": "painting", "body": body, "target": canvas["id"]}
-            canvas["items"] = [{"type": "AnnotationPage", "items": [painting]}]
-        canvases.append(canvas)
-    return {
-        "@context": "http://iiif.io/api/presentation/3/context.json",
-        "id": "https://library.org/book/manifest",
-        "type": "Manifest",
-        "label": {"fr": ["Le livre"], "en": ["The book"]},
-        "items": canvases,
-        **more,
-    }
-
-
-def manifest2(library: Library3, name: str) -> Json:
-    resource = {
-        "@id": f"{library.address}/image/{name}/full/full/0/default.jpg",
-        "@type": "dctypes:Image",
-        "service": {
-            "@context": "http://iiif.io/api/image/2/context.json",
-            "@id": f"{library.address}/image/{name}",
-            "profile": "http://iiif.io/api/image/2/level1.json",
-        },
-    }
-    canvas = {
-        "@id": "https://library.org/old/canvas/1",
-        "@type": "sc:Canvas",
-        "label": "1r",
-        "width": 900,
-        "height": 600,
-        "images": [{"@type": "oa:Annotation", "resource": resource, "on": "https://library.org/old/canvas/1"}],
-    }
-    return {
-        "@context": "http://iiif.io/api/presentation/2/context.json",
-        "@id": "https://library.org/old/manifest",
-        "@type": "sc:Manifest",
-        "label": "An old book",
-        "metadata": [{"label": "Printer", "value": "<b>Aldus</b> &amp; heirs"}, {"label": "Date", "value": "1499"}],
-        "sequences": [{"@type": "sc:Sequence", "canvases": [canvas]}],
-    }
-
-
-def image_body(library: Library3, name: str, **more: Any) -> Json:
-    return {"id": f"{library.address}/plain/{name}.jpg", "type": "Image", **more}
 
 
 def fetched(fetcher: Fetcher, source: str | Path) -> list[SourceItem | SourceFailure]:
@@ -258,7 +69,7 @@ def close_to(image: Image.Image, page: Image.Image) -> bool:
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_a_picture_is_asked_for_at_the_size_at_which_it_is_indexed(
-    library: Library3, fetcher: Fetcher, level: int
+    library: LibraryServer, fetcher: Fetcher, level: int
 ) -> None:
     library.level = level
     library.documents["/m"] = manifest3(library, image_body(library, "a", service=[service(library, "a")]))
@@ -268,7 +79,7 @@ def test_a_picture_is_asked_for_at_the_size_at_which_it_is_indexed(
     assert not any(path.startswith("/plain") for path in library.paths())
 
 
-def test_tiles_are_put_together_where_there_is_nothing_else(library: Library3, fetcher: Fetcher) -> None:
+def test_tiles_are_put_together_where_there_is_nothing_else(library: LibraryServer, fetcher: Fetcher) -> None:
     library.level = 0
     body = {"id": f"{library.address}/gone.jpg", "type": "Image", "service": [service(library, "a")]}
     library.documents["/m"] = manifest3(library, body)
@@ -277,14 +88,73 @@ def test_tiles_are_put_together_where_there_is_nothing_else(library: Library3, f
     assert close_to(image, library.page)
 
 
-def test_a_picture_without_a_service_is_taken_as_it_is(library: Library3, fetcher: Fetcher) -> None:
+def test_a_service_that_is_gone_leaves_the_file(library: LibraryServer, fetcher: Fetcher) -> None:
+    library.documents["/m"] = manifest3(library, image_body(library, "a", service=[service(library, "a")]))
+    library.faults["/image/a/info.json"] = [(404, {})]
+    assert one_picture(fetcher, f"{library.address}/m").size == SIZE
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        ({"@context": "http://iiif.io/api/image/3/context.json", "profile": "level2"}, "full/400,300/0/default.jpg"),
+        ({"@context": "http://iiif.io/api/image/3/context.json", "profile": "level2", "maxWidth": 200}, "200,150"),
+        (
+            {"@context": "http://iiif.io/api/image/2/context.json", "profile": ["level1.json"]},
+            "full/400,/0/default.jpg",
+        ),
+        ({"@context": "http://library.stanford.edu/iiif/image-api/1.1/context.json", "profile": "#level1"}, "native"),
+        ({"profile": ["level0.json"], "sizes": [{"width": w, "height": w * 3 // 4} for w in (100, 500, 900)]}, "500,"),
+        ({"profile": ["level0.json", {"supports": ["sizeByW"]}]}, "full/400,/"),
+        ({"profile": "level0"}, "full/full/0/default.jpg"),
+    ],
+)
+def test_services_of_each_version_are_asked_in_its_words(told: Json, wanted: str) -> None:
+    resource = ImageResource("", "https://library.org/a")
+    info = ImageInfo.of({"width": 2000, "height": 1500, **told}, resource)
+    first = next(iter([*info.addresses(WORK_SIZE), *info.last_resorts()]))
+    assert first.startswith("https://library.org/a/full/")
+    assert wanted in first
+
+
+@pytest.mark.parametrize("told", [{}, [], 3, {"width": 0, "height": 5}, {"width": "wide", "height": 5}])
+def test_a_service_that_says_nothing_of_use(told: Any) -> None:
+    with pytest.raises(NotServed, match="not as the Image API has it"):
+        ImageInfo.of(told, ImageResource("", "https://library.org/a"))
+
+
+def test_a_mets_volume_whose_files_are_served(library: LibraryServer, fetcher: Fetcher, tmp_path: Path) -> None:
+    """Images and texts are fetched, the zones brought to the pixels of what came."""
+    links = ("IMAGE", "image/jpeg", "plain/a.jpg"), ("FULLTEXT", "text/xml", "alto/a.xml")
+    groups = "".join(
+        f"<fileGrp USE='{use}'><file ID='{use}' MIMETYPE='{kind}'>"
+        f"<FLocat xlink:href='{library.address}/{path}'/></file></fileGrp>"
+        for use, kind, path in links
+    )
+    division = "<div><fptr FILEID='IMAGE'/><fptr FILEID='FULLTEXT'/></div>"
+    source = tmp_path / "mets.xml"
+    source.write_text(
+        "<mets xmlns='http://www.loc.gov/METS/' xmlns:xlink='http://www.w3.org/1999/xlink' LABEL='A book'>"
+        f"<fileSec>{groups}</fileSec><structMap TYPE='PHYSICAL'>{division}</structMap></mets>"
+    )
+    library.texts["/alto/a.xml"] = (
+        "<alto><Layout><Page WIDTH='1800' HEIGHT='1200'>"
+        "<Illustration HPOS='200' VPOS='400' WIDTH='600' HEIGHT='100'/></Page></Layout></alto>"
+    )
+    (item,) = fetched(fetcher, source)
+    assert isinstance(item, SourceItem)
+    assert (item.name, item.metadata) == (f"{library.address}/plain/a.jpg", {"label": "A book"})
+    assert [(zone.kind, zone.box.as_list()) for zone in item.zones] == [("illustration", [100, 200, 300, 50])]
+
+
+def test_a_picture_without_a_service_is_taken_as_it_is(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest3(library, image_body(library, "a", format="image/jpeg"))
     assert one_picture(fetcher, f"{library.address}/m").size == SIZE
     agent = library.asked[0][1]["User-Agent"]
     assert agent.startswith("calque/")
 
 
-def test_what_a_manifest_says_is_kept(library: Library3, fetcher: Fetcher) -> None:
+def test_what_a_manifest_says_is_kept(library: LibraryServer, fetcher: Fetcher) -> None:
     about = {
         "metadata": [{"label": {"en": ["Printer"]}, "value": {"en": ["Aldus", "heirs"]}}],
         "navDate": "1499-01-01T00:00:00Z",
@@ -311,7 +181,7 @@ def test_what_a_manifest_says_is_kept(library: Library3, fetcher: Fetcher) -> No
     }
 
 
-def test_a_manifest_of_version_2(library: Library3, fetcher: Fetcher) -> None:
+def test_a_manifest_of_version_2(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest2(library, "a")
     (item,) = fetched(fetcher, f"{library.address}/m")
     assert isinstance(item, SourceItem)
@@ -325,7 +195,7 @@ def test_a_manifest_of_version_2(library: Library3, fetcher: Fetcher) -> None:
     }
 
 
-def test_a_collection_is_read_to_its_ends_and_once(library: Library3, fetcher: Fetcher) -> None:
+def test_a_collection_is_read_to_its_ends_and_once(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest3(library, image_body(library, "a"))
     library.documents["/old"] = manifest2(library, "b")
     parts = [{"id": f"{library.address}/{name}", "type": "Manifest"} for name in ("m", "old", "missing")]
@@ -346,7 +216,7 @@ def test_a_collection_is_read_to_its_ends_and_once(library: Library3, fetcher: F
     assert "404" in failed.reason
 
 
-def test_a_canvas_without_a_picture_is_told(library: Library3, fetcher: Fetcher) -> None:
+def test_a_canvas_without_a_picture_is_told(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest3(library, None, image_body(library, "a"))
     failed, item = fetched(fetcher, f"{library.address}/m")
     assert isinstance(failed, SourceFailure)
@@ -368,7 +238,7 @@ def test_a_canvas_without_a_picture_is_told(library: Library3, fetcher: Fetcher)
         {"type": 4},
     ],
 )
-def test_what_is_no_manifest_is_a_failure(library: Library3, fetcher: Fetcher, document: Any) -> None:
+def test_what_is_no_manifest_is_a_failure(library: LibraryServer, fetcher: Fetcher, document: Any) -> None:
     library.documents["/m"] = document
     found = fetched(fetcher, f"{library.address}/m")
     assert found
@@ -376,7 +246,7 @@ def test_what_is_no_manifest_is_a_failure(library: Library3, fetcher: Fetcher, d
 
 
 def test_a_busy_server_is_left_alone_as_long_as_it_asks(
-    library: Library3, fetcher: Fetcher, waits: list[float]
+    library: LibraryServer, fetcher: Fetcher, waits: list[float]
 ) -> None:
     library.documents["/m"] = manifest3(library, image_body(library, "a"))
     library.faults["/plain/a.jpg"] = [(429, {"Retry-After": "7"}), (503, {})]
@@ -385,7 +255,7 @@ def test_a_busy_server_is_left_alone_as_long_as_it_asks(
     assert library.paths().count("/plain/a.jpg") == 3
 
 
-def test_a_server_that_stays_busy_is_given_up(library: Library3, fetcher: Fetcher) -> None:
+def test_a_server_that_stays_busy_is_given_up(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest3(library, image_body(library, "a"))
     library.faults["/plain/a.jpg"] = [(503, {})] * 20
     (failed,) = fetched(fetcher, f"{library.address}/m")
@@ -395,7 +265,7 @@ def test_a_server_that_stays_busy_is_given_up(library: Library3, fetcher: Fetche
     assert not list(fetcher.folder.rglob("*.partial"))
 
 
-def test_a_dropped_connection_is_taken_up_where_it_broke(library: Library3, fetcher: Fetcher) -> None:
+def test_a_dropped_connection_is_taken_up_where_it_broke(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest3(library, image_body(library, "a"))
     library.faults["/plain/a.jpg"] = ["drop"]
     assert close_to(one_picture(fetcher, f"{library.address}/m"), library.page)
@@ -404,14 +274,14 @@ def test_a_dropped_connection_is_taken_up_where_it_broke(library: Library3, fetc
     assert again["If-Range"] == '"one"'
 
 
-def test_a_redirection_is_followed(library: Library3, fetcher: Fetcher) -> None:
+def test_a_redirection_is_followed(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/m"] = manifest3(library, image_body(library, "a"))
     library.faults["/moved"] = [(301, {"Location": "/m"})]
     library.faults["/plain/a.jpg"] = [(302, {"Location": f"{library.address}/plain/b.jpg"})]
     assert one_picture(fetcher, f"{library.address}/moved").size == SIZE
 
 
-def test_redirections_in_a_circle_end(library: Library3, fetcher: Fetcher) -> None:
+def test_redirections_in_a_circle_end(library: LibraryServer, fetcher: Fetcher) -> None:
     library.faults["/m"] = [(302, {"Location": "/m"})] * 50
     (failed,) = fetched(fetcher, f"{library.address}/m")
     assert isinstance(failed, SourceFailure)
@@ -419,7 +289,7 @@ def test_redirections_in_a_circle_end(library: Library3, fetcher: Fetcher) -> No
 
 
 @pytest.mark.parametrize("server", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.8", "169.254.1.1"])
-def test_private_networks_are_not_asked(library: Library3, tmp_path: Path, server: str) -> None:
+def test_private_networks_are_not_asked(library: LibraryServer, tmp_path: Path, server: str) -> None:
     port = urlsplit(library.address).port
     fetcher = Fetcher(tmp_path / "cache", pause=0.0, sleep=lambda _: None)
     with pytest.raises(InputError, match=r"--allow-private|no such server"):
@@ -427,7 +297,7 @@ def test_private_networks_are_not_asked(library: Library3, tmp_path: Path, serve
     assert library.asked == []
 
 
-def test_nor_by_way_of_a_redirection(library: Library3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_by_way_of_a_redirection(library: LibraryServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that counts as public sends on to one that does not."""
     port = urlsplit(library.address).port
     monkeypatch.setattr("index.fetching._is_public", lambda address: address == "127.0.0.1")
@@ -441,7 +311,7 @@ def test_nor_by_way_of_a_redirection(library: Library3, tmp_path: Path, monkeypa
         fetcher.document(f"{library.address}/m")
 
 
-def test_a_page_instead_of_a_picture_is_no_picture(library: Library3, fetcher: Fetcher) -> None:
+def test_a_page_instead_of_a_picture_is_no_picture(library: LibraryServer, fetcher: Fetcher) -> None:
     library.documents["/login"] = {"please": "log in"}
     body = {"id": f"{library.address}/login", "type": "Image"}
     library.documents["/m"] = manifest3(library, body)
@@ -450,7 +320,9 @@ def test_a_page_instead_of_a_picture_is_no_picture(library: Library3, fetcher: F
     assert "not with an image" in failed.reason
 
 
-def test_pictures_lie_beside_a_manifest_that_is_a_file(fetcher: Fetcher, library: Library3, tmp_path: Path) -> None:
+def test_pictures_lie_beside_a_manifest_that_is_a_file(
+    fetcher: Fetcher, library: LibraryServer, tmp_path: Path
+) -> None:
     generated().save(tmp_path / "page 1.png")
     source = tmp_path / "manifest.json"
     source.write_text(json.dumps(manifest3(library, {"id": "page 1.png", "type": "Image"})))
@@ -461,13 +333,13 @@ def test_pictures_lie_beside_a_manifest_that_is_a_file(fetcher: Fetcher, library
 
 
 def test_the_command_adds_a_manifest_and_does_not_fetch_it_twice(
-    library: Library3, tmp_path: Path, calque: Calque
+    library: LibraryServer, tmp_path: Path, calque: Calque
 ) -> None:
     bodies = [image_body(library, name, service=[service(library, name)]) for name in "ab"]
     source = tmp_path / "manifest.json"
     source.write_text(json.dumps(manifest3(library, *bodies, None, navDate="1499-01-01T00:00:00Z")))
     index = tmp_path / "book.calque"
-    words = ("add", index, source, "--workers", "0", "--work-size", WORK_SIZE, "--format", "json")
+    words = ("add", index, source, "--workers", "1", "--work-size", WORK_SIZE, "--format", "json")
     cache = {"CALQUE_CACHE": str(tmp_path / "cache")}
     refused = calque(*words, env=cache)
     assert (refused.returncode, json.loads(refused.stdout)["added"]) == (1, 0)
