@@ -253,10 +253,10 @@ def test_zones_by_the_command_line(collection: Collection, tmp_path: Path, calqu
     (tmp_path / "alto/bomb.xml").write_text(BOMB)
     index = tmp_path / "some.calque"
     pages = [collection.page("a/camera.jpg"), collection.page("b/coins.jpg")]
-    done = calque("add", index, pages[0], "--zones", tmp_path / "alto/camera.xml", "--workers", "0")
+    done = calque("add", index, *pages, "--zones", tmp_path / "alto/camera.xml", "--workers", "0")
     assert done.returncode == 0, done.stderr
-    done = calque("add", index, pages[1], "--workers", "0")
-    assert done.returncode == 0, done.stderr
+    with Index.open(index) as opened:
+        assert [len(opened.regions(image.id)) for image in opened.images()] == [3, 0]
     done = calque("add", index, "--zones", tmp_path / "alto", "--format", "json")
     assert done.returncode == 1
     assert "nowhere.xml: 'nowhere.tif' is no image of the index" in done.stderr
