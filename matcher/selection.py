@@ -146,7 +146,7 @@ def picture_likeness(
 
 def weighted(responses: NDArray, likeness: NDArray) -> NDArray:
     """Return detector strengths that count type for less."""
-    return np.asarray(responses * np.sqrt(likeness))
+    return np.asarray(responses * likeness)
 
 
 def choose(sizes: NDArray, responses: NDArray, likeness: NDArray, budget: int | None) -> NDArray[np.intp]:
