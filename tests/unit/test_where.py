@@ -147,5 +147,5 @@ def test_an_index_selects_by_metadata_and_by_the_images_own(index: Index) -> Non
 def test_a_key_that_no_image_has_is_refused_with_the_nearest(index: Index) -> None:
     with pytest.raises(InputError, match=r"no image has .dates., which .dates<1550. asks for; did you mean .[Dd]ate"):
         index.select("dates<1550")
-    with pytest.raises(InputError, match="there are: [Dd]ate, height, id, "):
+    with pytest.raises(InputError, match=r"there are: [Dd]ate, height, id, "):
         index.select("xyzzy=1")
