@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from index.image_api import ImageResource, fetch_image
-from index.items import Pending, SourceFailure, SourceItem, explained
+from index.items import Pending, SourceFailure, SourceItem, explained, local_path
 from matcher.errors import InputError
 from matcher.images import IMAGE_SUFFIXES
 
@@ -176,8 +176,8 @@ class Library:
     ) -> SourceItem | Pending | SourceFailure:
         """Return a picture that a manifest names; addresses in it may be relative to its own."""
         if not resource.service and not is_address(resource.address):
-            if not is_address(source):
-                return _beside(name, Path(source).parent / resource.address, metadata)
+            if not is_address(source) and (path := local_path(resource.address, Path(source).parent)) is not None:
+                return _beside(name, path, metadata)
             resource = replace(resource, address=urljoin(source, resource.address))
         return self._kept(name, resource, metadata)
 
@@ -323,7 +323,9 @@ def _text(value: Any) -> str:
     """Return a text of version 2 or 3 in one of its languages, without markup: English if there is, else the first."""
     by_language: dict[str, list[str]] = {}
     if isinstance(value, dict) and "@value" not in value:
-        by_language = {str(language): [str(text) for text in _list(texts)] for language, texts in value.items()}
+        by_language = {
+            str(language): [str(text) for text in _list(texts) if text is not None] for language, texts in value.items()
+        }
     else:
         for text in _list(value):
             tagged = text if isinstance(text, dict) else {"@value": text}

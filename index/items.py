@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from matcher.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from index.annotations import Zone
 
-__all__ = ["Pending", "SourceFailure", "SourceItem", "explained"]
+__all__ = ["Pending", "SourceFailure", "SourceItem", "explained", "local_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,3 +111,14 @@ def explained(error: Exception) -> str:
     if isinstance(error, RuntimeError):
         return "a symbolic link that leads back to itself; remove it"  # what pathlib raises before Python 3.13
     return f"cannot be opened ({getattr(error, 'strerror', None) or error}); check the path"
+
+
+def local_path(href: str, folder: Path) -> Path | None:
+    """Return the file that a link in a document of `folder` means, None if it is to be fetched."""
+    scheme = urlsplit(href).scheme.lower()
+    if scheme in ("http", "https"):
+        return None
+    if scheme == "file":
+        return Path(unquote(urlsplit(href).path))
+    plain = folder / href
+    return plain if plain.exists() else folder / unquote(href)

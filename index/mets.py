@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from xml.etree.ElementTree import Element
 
-__all__ = ["MetsPage", "local_path", "mets_pages"]
+__all__ = ["MetsPage", "mets_pages"]
 
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _IMAGE_NAMES = re.compile(r"\.(jpe?g|tiff?|png|jp2|jpx|j2k|webp|gif)$", re.IGNORECASE)
@@ -105,14 +105,3 @@ def _described(root: Element) -> dict[str, str]:
         for found in children(section, "title", "dateIssued", "dateCreated", "date"):
             told.setdefault("date" if tag(found).startswith("date") else "title", (found.text or "").strip())
     return {key: value for key, value in told.items() if value}
-
-
-def local_path(href: str, folder: Path) -> Path | None:
-    """Return the file that a link in a document of `folder` means, None if it is to be fetched."""
-    scheme = urlsplit(href).scheme.lower()
-    if scheme in ("http", "https"):
-        return None
-    if scheme == "file":
-        return Path(unquote(urlsplit(href).path))
-    plain = folder / href
-    return plain if plain.exists() else folder / unquote(href)

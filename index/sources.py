@@ -14,8 +14,8 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from index.iiif import is_address, is_manifest
-from index.items import Pending, SourceFailure, SourceItem, explained
-from index.mets import local_path, mets_pages
+from index.items import Pending, SourceFailure, SourceItem, explained, local_path
+from index.mets import mets_pages
 from index.zones import children, coco_pages, is_coco, read_json, read_xml, xml_zones, zones_on
 from matcher.errors import CalqueError, InputError
 from matcher.images import IMAGE_SUFFIXES, PAGED_SUFFIXES, page_count, printable
@@ -128,6 +128,8 @@ class _Walk:
                 yield SourceFailure(name, "neither METS, ALTO nor PAGE; check which file this is")
         except InputError as error:
             yield SourceFailure(name, str(error).removeprefix(f"{printable(path)}: "))
+        except (OSError, ValueError) as error:  # what is neither an address nor a name that a file can have
+            yield SourceFailure(name, f"has a link that leads nowhere ({error}); correct it")
 
     def _described(self, name: str, pages: list[PageZones]) -> Iterator[Found]:
         """Expand the images that a file's zones are of."""

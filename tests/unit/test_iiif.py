@@ -320,12 +320,13 @@ def test_a_page_instead_of_a_picture_is_no_picture(library: LibraryServer, fetch
     assert "not with an image" in failed.reason
 
 
+@pytest.mark.parametrize("address", ["page 1.png", "page%201.png", "./page%201.png"])
 def test_pictures_lie_beside_a_manifest_that_is_a_file(
-    fetcher: Fetcher, library: LibraryServer, tmp_path: Path
+    fetcher: Fetcher, library: LibraryServer, tmp_path: Path, address: str
 ) -> None:
     generated().save(tmp_path / "page 1.png")
     source = tmp_path / "manifest.json"
-    source.write_text(json.dumps(manifest3(library, {"id": "page 1.png", "type": "Image"})))
+    source.write_text(json.dumps(manifest3(library, {"id": address, "type": "Image"})))
     (item,) = fetched(fetcher, source)
     assert isinstance(item, SourceItem)
     assert item.path == (tmp_path / "page 1.png").resolve()

@@ -246,6 +246,14 @@ def test_a_mets_volume_whose_files_are_damaged(tmp_path: Path) -> None:
     assert failures[1].reason.startswith("no such file")
 
 
+@pytest.mark.parametrize("link", ["http://[oops/1.png", "a" * 5000 + ".png"])
+def test_a_mets_volume_with_links_that_no_file_can_have(tmp_path: Path, link: str) -> None:
+    (tmp_path / "mets.xml").write_text(METS.replace("images/page 1.png", link))
+    failures = list(expand_all([tmp_path / "mets.xml"]))
+    assert failures
+    assert all(isinstance(failure, SourceFailure) for failure in failures)
+
+
 def test_zones_by_the_command_line(collection: Collection, tmp_path: Path, calque: Calque) -> None:
     """Given with the pages, or of pages that are in; those of no page are told."""
     for stem in ("camera", "coins", "nowhere"):
