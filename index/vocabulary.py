@@ -22,6 +22,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] #
 from index import _kernels as kernels
 from index.durable import replacing
 from matcher.errors import CorruptIndex, InputError
+from matcher.selection import PictureNetwork
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -180,6 +181,11 @@ class Vocabulary:
             ) from error
         if vocabulary.hash != wanted:
             raise CorruptIndex(f"{path} is damaged: its contents do not match their hash; install or train it again")
+        if vocabulary.likeness.size:
+            try:
+                PictureNetwork.unpacked(vocabulary.likeness, vocabulary.words.shape[1])
+            except ValueError as error:
+                raise InputError(f"{path} was trained by an older calque ({error}); train it again") from error
         for array in arrays.values():
             array.flags.writeable = False
         return vocabulary

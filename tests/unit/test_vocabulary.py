@@ -45,7 +45,7 @@ def small() -> Vocabulary:
         cell_offsets=np.arange(0, 81, 10),
         projection=np.linalg.qr(rng.normal(size=(128, 128)))[0][:64].astype(np.float32),
         medians=rng.integers(-20, 20, (80, 64)).astype(np.int8),
-        likeness=rng.normal(size=131).astype(np.float32),
+        likeness=rng.normal(size=PictureNetwork.blank(128).packed().size).astype(np.float32),
     )
 
 
@@ -54,6 +54,14 @@ def file(small, tmp_path) -> Path:
     path = tmp_path / "small.h5"
     small.save(path)
     return path
+
+
+def test_weights_of_an_older_calque_are_refused(small, tmp_path):
+    replace(small, likeness=small.likeness[:131]).save(tmp_path / "old.h5")
+    with pytest.raises(InputError, match="trained by an older calque"):
+        Vocabulary.load(tmp_path / "old.h5")
+    replace(small, likeness=small.likeness[:0]).save(tmp_path / "none.h5")
+    assert Vocabulary.load(tmp_path / "none.h5").likeness.size == 0
 
 
 def test_what_is_saved_is_read_again(small, file):
