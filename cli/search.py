@@ -132,6 +132,8 @@ def search(
         "furniture": furniture,
     }
     with Index.open(index) as opened, Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
+        if not opened.calibrated:
+            click.echo("calque: with a vocabulary of its own an index gives more false alarms than it claims", err=True)
         if where is not None:
             options["only"] = opened.select(where)
         watched = _watched(_answers(opened, asked, options), progress, batch=batch)

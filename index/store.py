@@ -198,6 +198,11 @@ class Index:
         return stored_vocabulary(self.path, self.settings)
 
     @property
+    def calibrated(self) -> bool:
+        """Whether the law of chance was measured with its vocabulary: that which comes with calque."""
+        return not (self.path / VOCABULARY_FILE).is_file()
+
+    @property
     def segments(self) -> Sequence[Segment]:
         """The segments, mapped; ``alive`` tells which of their images are in."""
         if self._segments is None:
