@@ -334,7 +334,7 @@ def _written(path: Path) -> Iterator[BinaryIO]:
         # The file's descriptor is closed before the name changes hands: Windows insists.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".partial", delete=False) as file:
             try:
-                yield file  # type: ignore[misc]
+                yield file  # type: ignore[misc] # typed as a wrapper, which is a BinaryIO in all but name
                 file.flush()
                 os.fsync(file.fileno())
             except BaseException:
