@@ -1,6 +1,6 @@
 """The Python interface: everything that the commands do, in a dozen names. ``docs/api.md`` is its guide.
 
-What these names return is described where it is defined: `Answer` and `Hit` in `index.search`, `Match` in
+What these names return is described where it is defined: `Answer` and `Hit` in `index.answers`, `Match` in
 `matcher.types`, `Group` in `index.groups`.
 """
 

@@ -13,26 +13,23 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import cv2
 import numpy as np
 
 from index import postings, verification
+from index.answers import Answer, Hit, Query, answer_as_dict
+from index.asking import QUERY_FEATURES, Extracted, extract
 from index.furniture import NEIGHBOURS, furniture_of
 from index.verification import RELATIONS, Variant
 from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
 from matcher.geometry import Tolerance, estimate
-from matcher.images import Scan, read_image
 from matcher.registry import extractor_of
-from matcher.types import Features, Region
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -41,8 +38,7 @@ if TYPE_CHECKING:
     from index.store import Index
     from index.verification import Stored
     from index.vocabulary import Vocabulary
-    from matcher.registry import Extractor
-    from matcher.types import Match, Relation
+    from matcher.types import Features, Match, Region, Relation
 
 __all__ = ["Answer", "Extracted", "Hit", "Query", "answer_as_dict", "extract", "search"]
 
@@ -54,9 +50,6 @@ _LOOKUPS = 2400
 
 _VOTE_LIMIT = 24
 """Largest Hamming distance, of 64 bits, of a vote."""
-
-_QUERY_FEATURES = 2500
-"""Features of a query that are compared with an image of the short list; the strongest vote."""
 
 _VOTERS = {"same": 1000}
 _OTHER_VOTERS = 500
@@ -73,68 +66,6 @@ _WEIGHED = 2e-4
 
 _LEAST_WEIGHED = 0.1
 """Unrelated images weighed in a search at the least: in a small index they are seldom as unrelated as all that."""
-
-_MARGIN = 32
-"""Pixels around a region that its features may see."""
-
-_SMALL = 640
-"""A region is extracted at least this many pixels long, if the image has them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A question: which images show what is on page `page` of the file `image`, inside `region` (None: all of it)."""
-
-    id: str
-    image: Path
-    region: Region | None = None
-    page: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A place where a query is found.
-
-    Attributes
-    ----------
-    rank : int
-        From 1.
-    image : str
-        Name of the image: its path as found under the source it was added from.
-    path : str
-        Absolute path.
-    page : int
-    score : float
-        Minus log10 of the share of unrelated images, of those that are weighed, that would agree as well by chance.
-    false_alarms : float
-        Answers as sure as this one that a search of this index is expected to give by chance.
-    match : Match
-    """
-
-    rank: int
-    image: str
-    path: str
-    page: int
-    score: float
-    false_alarms: float
-    match: Match
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a query found: `hits` by decreasing score, or the `error` for which it could not be asked.
-
-    `seconds` is the time that it took, of which `extraction` went into reading the query and its features.
-    """
-
-    id: str
-    image: Path
-    region: Region | None
-    seconds: float
-    hits: tuple[Hit, ...]
-    error: str | None = None
-    page: int = 0
-    extraction: float = 0.0
 
 
 def search(
@@ -180,7 +111,7 @@ def search(
         raise InputError(f"max_false_alarms must be above 0, got {max_false_alarms}")
     threads = threads or default_workers()
     vocabulary = index.vocabulary
-    extractor = extractor_of(vocabulary.features, _QUERY_FEATURES, vocabulary.likeness)
+    extractor = extractor_of(vocabulary.features, QUERY_FEATURES, vocabulary.likeness)
     with ThreadPoolExecutor(threads) as pool:
         searcher = _Searcher(index, vocabulary, pool, len(relations), only, furniture)
         waiting = iter(queries)
@@ -190,122 +121,6 @@ def search(
             wait(extracted)
             for query, features in zip(batch, extracted, strict=True):
                 yield searcher.answer(query, features, top, max_false_alarms)
-
-
-def answer_as_dict(answer: Answer) -> dict[str, Any]:
-    """Return an answer in the form the command line prints."""
-    printed: dict[str, Any] = {
-        "id": answer.id,
-        "image": str(answer.image),
-        "region": None if answer.region is None else answer.region.as_list(),
-        "seconds": round(answer.seconds, 4),
-        "hits": [_hit_as_dict(hit) for hit in answer.hits],
-    }
-    if answer.error is not None:
-        printed["error"] = answer.error
-    return printed
-
-
-def _hit_as_dict(hit: Hit) -> dict[str, Any]:
-    match = hit.match
-    return {
-        "rank": hit.rank,
-        "image": hit.image,
-        "page": hit.page,
-        "score": round(hit.score, 3),
-        "false_alarms": float(f"{hit.false_alarms:.3g}"),
-        "inliers": match.inliers,
-        "relation": match.relation,
-        "rotation": _rounded(match.rotation, 2),
-        "scale": _rounded(match.scale, 4),
-        "region": [_rounded(value, 1) for value in match.region.as_list()],
-        "polygon": [[_rounded(x, 1), _rounded(y, 1)] for x, y in match.polygon.tolist()],
-        "transform": match.transform.matrix.tolist(),
-    }
-
-
-def _rounded(value: float, digits: int) -> float:
-    return round(value, digits) + 0.0  # no -0.0
-
-
-class Extracted(NamedTuple):
-    """A query's features, strongest first, as each relation has it, its region and the seconds that this took."""
-
-    features: dict[Relation, Features]
-    region: Region
-    seconds: float
-
-
-def extract(query: Query, extractor: Extractor, work_size: int, relations: Sequence[Relation]) -> Extracted:
-    """Read a query and extract its features as each of `relations` would have it."""
-    start = time.perf_counter()
-    cv2.setNumThreads(1)
-    if query.region is None:
-        scan = read_image(query.image, query.page, long_side=work_size)
-        region = Region(0, 0, scan.width, scan.height)
-    else:
-        scan = read_image(query.image, query.page)
-        inside = query.region.clipped(scan.width, scan.height)
-        if inside is None:
-            raise InputError(
-                f"{query.image}: region {_plain(query.region)} lies outside the image, which is "
-                f"{scan.width} x {scan.height} pixels; give X,Y,WIDTH,HEIGHT within it"
-            )
-        region = inside
-    framed = query.region is not None
-    plain = _strongest(scan, region, framed, extractor, work_size)
-    features: dict[Relation, Features] = {}
-    for relation in (relation for relation in RELATIONS if relation in relations):
-        turned = plain if relation == "same" else extractor.turned(plain, relation)
-        if turned is None:
-            turned = _strongest(*_shown(scan, region, relation), framed, extractor, work_size)
-        features[relation] = turned
-    return Extracted(features, region, time.perf_counter() - start)
-
-
-def _shown(scan: Scan, region: Region, relation: Relation) -> tuple[Scan, Region]:
-    """Return an image and a region on it as a mirrored or negative copy shows them."""
-    pixels = scan.pixels
-    if "mirrored" in relation:
-        pixels = pixels[:, ::-1]
-        region = replace(region, x=scan.width - 1 - region.x - region.width)
-    if "inverted" in relation:
-        pixels = 255 - pixels
-    return replace(scan, pixels=np.ascontiguousarray(pixels)), region
-
-
-def _strongest(scan: Scan, region: Region, framed: bool, extractor: Extractor, work_size: int) -> Features:
-    """Return the features of a query, strongest first."""
-    features = _of_region(scan, region, extractor, work_size) if framed else extractor.extract(scan)
-    strength = features.responses * features.sizes
-    return features.take(np.argsort(-strength, kind="stable")[:_QUERY_FEATURES])
-
-
-def _plain(region: Region) -> str:
-    return ",".join(f"{value:g}" for value in region.as_list())
-
-
-def _of_region(scan: Scan, region: Region, extractor: Extractor, work_size: int) -> Features:
-    """Extract the features inside `region` at the size at which its image would be indexed, small regions larger."""
-    longest = max(region.width, region.height)
-    indexed = min(1.0, work_size / max(scan.width, scan.height))
-    shrink = min(1.0, max(longest * indexed, min(longest, _SMALL)) / longest, work_size / longest)
-    margin = math.ceil(_MARGIN / shrink)
-    left, top = max(0, int(region.x) - margin), max(0, int(region.y) - margin)
-    right = min(scan.width, math.ceil(region.x + region.width) + margin)
-    bottom = min(scan.height, math.ceil(region.y + region.height) + margin)
-    pixels: NDArray = scan.pixels[top:bottom, left:right]
-    if shrink < 1:
-        size = (max(1, round((right - left) * shrink)), max(1, round((bottom - top) * shrink)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    height, width = pixels.shape
-    cut = Scan(pixels, right - left, bottom - top, (right - left) / width, (bottom - top) / height)
-    # What a user has framed is the picture: nothing in it counts as type.
-    features = extractor.unweighted().extract(cut)
-    moved = replace(
-        features, points=features.points + np.array([left, top], dtype=np.float32), width=scan.width, height=scan.height
-    )
-    return moved.take(region.contains(moved.points))
 
 
 class _Ballot(NamedTuple):
