@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from index.catalogue import ImageRecord
 from index.workers import Failed, WorkerPool, attempt
 from matcher.errors import InputError, SettingsMismatch
 
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from index.annotations import Zone
-    from index.catalogue import Catalogue
+    from index.catalogue import Catalogue, ImageRecord
     from index.encoding import EncodedImage
     from index.iiif import Library
     from index.items import Pending, SourceFailure, SourceItem
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VOCABULARY_FILE",
-    "Batch",
     "Encoded",
     "EncoderFactory",
     "ImageEncoder",
@@ -45,11 +42,6 @@ __all__ = [
 
 VOCABULARY_FILE = "vocabulary.h5"
 """Name, in an index's folder, of a vocabulary of its own."""
-
-_BATCH_IMAGES = 512
-_BATCH_FEATURES = 4 << 20
-_BATCH_SECONDS = 60.0
-"""Work that a power cut may cost."""
 
 
 class ImageEncoder(Protocol):
@@ -99,72 +91,6 @@ class Encoded(NamedTuple):
 
     digest: bytes
     image: EncodedImage | None
-
-
-@dataclass(slots=True)
-class Batch:
-    """What the next transaction of an `add` will enter."""
-
-    images: list[tuple[Job, bytes, EncodedImage]] = field(default_factory=list)
-    touched: list[tuple[int, int]] = field(default_factory=list)
-    notes: list[tuple[int, SourceItem]] = field(default_factory=list)
-    failures: list[tuple[str, int, str]] = field(default_factory=list)
-    n_features: int = 0
-    begun: float = field(default_factory=time.monotonic)
-
-    def is_due(self) -> bool:
-        """Return whether so much has come together that it should be made safe."""
-        return (
-            len(self.images) >= _BATCH_IMAGES
-            or self.n_features >= _BATCH_FEATURES
-            or time.monotonic() - self.begun >= _BATCH_SECONDS
-        )
-
-    def take(self, job: Job, outcome: Encoded | Failed) -> None:
-        """Take the outcome of a job."""
-        from matcher.images import printable
-
-        if isinstance(outcome, Failed):
-            reason = outcome.reason.removeprefix(f"{printable(job.item.path)}: ")
-            self.failures.append((job.item.name, job.item.page, reason))
-        elif outcome.image is not None:
-            self.images.append((job, outcome.digest, outcome.image))
-            self.n_features += len(outcome.image.words)
-        elif job.old is not None:
-            self.touched.append((job.old.id, job.item.mtime_ns))
-            self.notes.append((job.old.id, job.item))
-
-    def enter(self, catalogue: Catalogue, first: int, segment: str | None) -> None:
-        """Enter all in a transaction of `catalogue`: images as `first` and following, their features in `segment`."""
-        for image_id, ((item, *_), digest, image) in enumerate(self.images, first):
-            catalogue.add_image(_record(image_id, item, digest, image, segment))
-            catalogue.annotations.note(image_id, item.metadata, item.zones)
-        for image_id, item in self.notes:
-            catalogue.annotations.note(image_id, item.metadata, item.zones)
-        for image_id, mtime_ns in self.touched:
-            catalogue.touch_image(image_id, mtime_ns)
-        for name, page, reason in self.failures:
-            catalogue.add_failure(name, page, reason)
-
-    def __bool__(self) -> bool:
-        return bool(self.images or self.touched or self.notes or self.failures)
-
-
-def _record(image_id: int, item: SourceItem, digest: bytes, image: EncodedImage, segment: str | None) -> ImageRecord:
-    """Return the catalogue's entry for an image whose features, if it has any, are in `segment`."""
-    return ImageRecord(
-        id=image_id,
-        name=item.name,
-        path=str(item.path),
-        page=item.page,
-        n_bytes=item.size,
-        mtime_ns=item.mtime_ns,
-        digest=digest,
-        width=image.width,
-        height=image.height,
-        n_features=len(image.words),
-        segment=segment if len(image.words) else None,
-    )
 
 
 def stored_vocabulary(folder: Path, settings: Settings) -> Vocabulary:

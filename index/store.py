@@ -11,34 +11,27 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from index._hdf5 import REMEDY, DamagedSegment
-from index.catalogue import Catalogue, Failure, ImageRecord
+from index.adding import Addition
+from index.catalogue import Catalogue, ImageRecord
+from index.contents import CATALOGUE, SEGMENTS, Contents
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
-from index.folder import SegmentFolder
 from index.intake import (
     VOCABULARY_FILE,
-    Batch,
     EncoderFactory,
     default_encoder,
     encode_all,
     fetched,
     plan,
-    stored_vocabulary,
 )
 from index.locks import WriterLock
 from index.reports import AddReport, Problem, RemoveReport
-from index.segment import Segment, StoredFeatures, write_segment
 from index.settings import Settings
-from index.snapshot import faults, holdings, map_segments
 from index.vocabulary import Vocabulary, bundled_vocabulary
-from index.where import parse, select
 from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
 
@@ -52,25 +45,17 @@ if TYPE_CHECKING:
 
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
-_CATALOGUE = "catalogue.sqlite"
-_SEGMENTS = "segments"
 _LOCK = "lock"
-_OWN = {_SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
-_OWN |= {f"{name}{end}" for name in (_CATALOGUE, "links.sqlite") for end in ("", "-wal", "-shm")}
+_OWN = {SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
+_OWN |= {f"{name}{end}" for name in (CATALOGUE, "links.sqlite") for end in ("", "-wal", "-shm")}
 
 
-class Index:
+class Index(Contents):
     """An index of images in a folder. Make one with `create` or `open`; close it, or use it in a ``with`` block."""
 
     def __init__(self, path: Path, catalogue: Catalogue, lock: WriterLock | None, damaged: bool) -> None:
-        self.path = path
-        self.settings: Settings = catalogue.settings
-        self._catalogue = catalogue
-        self._files = SegmentFolder(path / _SEGMENTS, catalogue)
+        super().__init__(path, catalogue, damaged)
         self._lock = lock
-        self._damaged_allowed = damaged
-        self._segments: list[Segment] | None = None
-        self._damaged: dict[str, str] = {}
 
     @classmethod
     def create(
@@ -106,17 +91,17 @@ class Index:
         with _explaining(path):
             path.mkdir(parents=True, exist_ok=True)
             for file in path.iterdir():
-                if file.name not in _OWN and not file.name.startswith(f".{_CATALOGUE}"):
+                if file.name not in _OWN and not file.name.startswith(f".{CATALOGUE}"):
                     raise InputError(f"{path} is a folder with other things in it ({file.name}); choose another name")
             lock = WriterLock(path / _LOCK)
             try:
-                if (path / _CATALOGUE).exists():
+                if (path / CATALOGUE).exists():
                     raise InputError(f"{path} is an index already; open it, or choose another name")
-                (path / _SEGMENTS).mkdir(exist_ok=True)
+                (path / SEGMENTS).mkdir(exist_ok=True)
                 (path / VOCABULARY_FILE).unlink(missing_ok=True)  # a creation that was killed left it
                 if own is not None:
                     own.save(path / VOCABULARY_FILE)
-                Catalogue.create(path / _CATALOGUE, settings)
+                Catalogue.create(path / CATALOGUE, settings)
                 fsync_folder(path.absolute().parent)
             finally:
                 lock.release()
@@ -151,12 +136,12 @@ class Index:
             If a file is damaged or missing.
         """
         path = Path(path)
-        if not (path / _CATALOGUE).is_file():
+        if not (path / CATALOGUE).is_file():
             raise InputError(f"{path} is no index; make one with: calque add {path} SOURCE")
         with _explaining(path):
             lock = WriterLock(path / _LOCK) if writable else None
             try:
-                index = cls(path, Catalogue(path / _CATALOGUE, writable), lock, damaged)
+                index = cls(path, Catalogue(path / CATALOGUE, writable), lock, damaged)
             except BaseException:
                 if lock is not None:
                     lock.release()
@@ -166,7 +151,7 @@ class Index:
                 index.settings.require(settings, path)
             if writable:
                 index._files.sweep()
-                for file in path.glob(f".{_CATALOGUE}{TEMPORARY_SUFFIX}*"):
+                for file in path.glob(f".{CATALOGUE}{TEMPORARY_SUFFIX}*"):
                     file.unlink()  # a creation that was killed left it
             else:
                 index._segments = index._mapped()
@@ -189,112 +174,6 @@ class Index:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    # Reading
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The vocabulary that the index was made with; `SettingsMismatch` if this calque does not have it."""
-        return stored_vocabulary(self.path, self.settings)
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the law of chance was measured with its vocabulary: that which comes with calque."""
-        return not (self.path / VOCABULARY_FILE).is_file()
-
-    @property
-    def segments(self) -> Sequence[Segment]:
-        """The segments, mapped; ``alive`` tells which of their images are in."""
-        if self._segments is None:
-            self._segments = self._mapped()
-        return self._segments
-
-    def refresh(self) -> None:
-        """Let a reader see the index as it is now."""
-        if self._lock is None:
-            self._catalogue.refresh()
-        self._segments = self._mapped()
-
-    def image(self, image_id: int) -> ImageRecord:
-        """Return the image with a catalogue id; `KeyError` if there is none."""
-        record = self._catalogue.image(image_id)
-        if record is None:
-            raise KeyError(image_id)
-        return record
-
-    def neighbours(self, image_id: int, many: int) -> list[ImageRecord]:
-        """Return the scans next to an image: of its folder or document, the nearest by id, at most `many`."""
-        return self._catalogue.neighbours(self.image(image_id), many)
-
-    def images(self) -> Iterator[ImageRecord]:
-        """Yield all images, ascending by id."""
-        return self._catalogue.images()
-
-    def failures(self) -> list[Failure]:
-        """Return the sources that could not be added when they were last tried."""
-        return self._catalogue.failures()
-
-    def metadata(self, image_id: int) -> dict[str, str]:
-        """Return what is known of an image, by key."""
-        return self._catalogue.annotations.metadata(image_id)
-
-    def all_metadata(self) -> dict[int, dict[str, str]]:
-        """Return what is known of all images, by id; those of which nothing is known are left out."""
-        return dict(self._catalogue.annotations.all_metadata())
-
-    def select(self, where: str) -> frozenset[int]:
-        """Return the ids of the images for which a condition holds, such as ``date < 1920 and title ~ 'vogue'``.
-
-        Raises
-        ------
-        InputError
-            If it is no condition as `index.where` describes them, or names a key that no image has.
-        """
-        return frozenset(record.id for record in select(parse(where), self.images(), self.all_metadata()))
-
-    def regions(self, image_id: int) -> list[Zone]:
-        """Return the zones known of an image: what is a picture on it, what is text."""
-        return self._catalogue.annotations.regions(image_id)
-
-    def judgements(self) -> list[Judgement]:
-        """Return what persons have said of pairs of pictures, the oldest first."""
-        return self._catalogue.annotations.judgements()
-
-    def gather(self, image_id: int) -> StoredFeatures:
-        """Return the features of an image, sorted by word; `KeyError` if there is no such image."""
-        name = self.image(image_id).segment
-        for segment in self.segments:
-            if segment.name == name:
-                return segment.gather(segment.local(image_id))
-        nothing = np.empty(0, np.uint8)
-        return StoredFeatures(
-            nothing.astype(np.uint16), nothing.astype(np.uint64), np.empty((0, 2), np.uint16), nothing, nothing
-        )
-
-    def info(self) -> dict[str, Any]:
-        """Return what the index holds, in plain types."""
-        return {"path": str(self.path), **holdings(self._catalogue, self._files), "settings": self.settings.to_dict()}
-
-    def check(self, deep: bool = False) -> list[Problem]:
-        """Return what is wrong with the index, nothing if all is well.
-
-        Parameters
-        ----------
-        deep : bool
-            Whether to read every byte and compare its checksum.
-        """
-        catalogue = self.path / _CATALOGUE
-        return [
-            *(
-                Problem("error", f"{catalogue}: {text}", "restore it from a copy")
-                for text in self._catalogue.problems(deep)
-            ),
-            *(Problem("error", f"{self._files.file(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
-        ]
-
-    def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
-        """Yield the names of segments and what is wrong with them."""
-        return faults(self._catalogue, self.segments, self._damaged, deep)
 
     # Writing
 
@@ -338,35 +217,15 @@ class Index:
         report = AddReport()
         fetcher, zones = fetcher or Fetcher(), zones or ZoneFinder(())
         library = Library(fetcher, self.settings.work_size)
-        jobs, notes, report.unchanged, unusable = plan(sources, self._catalogue, report.skipped, library, zones)
-        batch = Batch(notes=notes, failures=[(failure.name, 0, failure.reason) for failure in unusable])
         workers = default_workers() if workers is None else workers
         factory = encoder_factory or partial(default_encoder, self.path)
-        features = 0
-        before = {record.name for record in self._catalogue.segments()}
-
-        def tell(done: int) -> None:
-            if progress is not None:
-                failed = len(report.failed) + len(batch.failures)
-                progress(done, len(jobs), report.added + report.replaced, failed)
-
-        ready = fetched(jobs, self._catalogue, zones)
-        with closing(fetcher), closing(encode_all(ready, self.settings, factory, workers)) as outcomes:
-            try:
-                for done, (job, outcome) in enumerate(outcomes, start=1):
-                    batch.take(job, outcome)
-                    if batch.is_due():
-                        features += self._commit(batch, report)
-                        batch = Batch()
-                    tell(done)
-            except KeyboardInterrupt:
-                self._commit(batch, report)
-                raise
-        features += self._commit(batch, report)
-        batch = Batch()
-        tell(len(jobs))
-        self._segments = None
-        self._files.tidy(features, before)
+        planned = plan(sources, self._catalogue, report.skipped, library, zones)
+        ready = fetched(planned.jobs, self._catalogue, zones)
+        try:
+            with closing(fetcher), closing(encode_all(ready, self.settings, factory, workers)) as outcomes:
+                Addition(self._catalogue, self._files, planned, report).write(outcomes, progress)
+        finally:
+            self._segments = None
         return report
 
     def remove(self, targets: Iterable[int | str | Path]) -> RemoveReport:
@@ -451,37 +310,6 @@ class Index:
         self._segments = None
         self._files.sweep()
         return lost
-
-    def _commit(self, batch: Batch, report: AddReport) -> int:
-        """Make a batch durable and then visible, and only then report it; return its number of features."""
-        if not batch:
-            return 0
-        first = self._catalogue.next_id
-        stored = [(number, image) for number, (_, _, image) in enumerate(batch.images, first) if len(image.words)]
-        with self._files.sweeping_on_error():
-            segment = self._files.write(lambda path: write_segment(path, stored, self.settings)) if stored else None
-            reach("add.before_commit")
-            with self._catalogue.transaction("add"):
-                if segment is not None:
-                    self._catalogue.add_segment(segment)
-                batch.enter(self._catalogue, first, segment.name if segment is not None else None)
-        self._segments = None
-        reach("add.committed")
-        replaced = sum(job.old is not None for job, _, _ in batch.images)
-        report.replaced += replaced
-        report.added += len(batch.images) - replaced
-        report.unchanged += len(batch.touched)
-        report.failed += [(name, reason) for name, _, reason in batch.failures]
-        return batch.n_features
-
-    def _mapped(self) -> list[Segment]:
-        """Map the segments of one state of the catalogue."""
-        segments, damaged = map_segments(self._catalogue, self._files.file)
-        if damaged and not self._damaged_allowed:
-            name, text = next(iter(damaged.items()))
-            raise DamagedSegment(self._files.file(name), text)
-        self._damaged = damaged
-        return segments
 
     def _require_writer(self) -> None:
         if self._lock is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import index.intake
+import index.adding
 from index.folder import SegmentFolder
 from index.segment import Segment
 from index.store import Index
@@ -34,7 +34,7 @@ def scans(tmp_path: Path) -> Path:
 @pytest.fixture
 def path(tmp_path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index of six images in three segments."""
-    monkeypatch.setattr(index.intake, "_BATCH_IMAGES", 2)
+    monkeypatch.setattr(index.adding, "_BATCH_IMAGES", 2)
     monkeypatch.setattr(
         SegmentFolder, "tidy", lambda *_: None
     )  # an addition leaves one segment, however it was interrupted

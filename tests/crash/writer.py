@@ -11,7 +11,7 @@ import resource
 import sys
 from pathlib import Path
 
-import index.intake
+import index.adding
 from index.store import Index
 from matcher.errors import CalqueError
 from tests.crash.fake_encoder import SETTINGS, FakeEncoder
@@ -24,7 +24,7 @@ def acknowledge(*what: object) -> None:
 
 
 def main(command: str, path: str, *arguments: str) -> None:
-    index.intake._BATCH_IMAGES = BATCH
+    index.adding._BATCH_IMAGES = BATCH
     if "CALQUE_FILE_LIMIT" in os.environ:
         limit = int(os.environ["CALQUE_FILE_LIMIT"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-import index.intake
+import index.adding
 import index.merging
 from index.store import Index
 from tests.crash.fake_encoder import BLANK, SETTINGS, UNREADABLE, FakeEncoder, encoded
@@ -32,7 +32,7 @@ class StoreMachine(RuleBasedStateMachine):
         for folder in "ab":
             (self.scans / folder).mkdir(parents=True)
         # Small batches and merges by twos, so that a few steps see them all.
-        self.patches = [patch.object(index.intake, "_BATCH_IMAGES", 2), patch.object(index.merging, "_FACTOR", 2)]
+        self.patches = [patch.object(index.adding, "_BATCH_IMAGES", 2), patch.object(index.merging, "_FACTOR", 2)]
         for change in self.patches:
             change.start()
         self.disk: dict[str, bytes] = {}

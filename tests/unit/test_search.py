@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-import index.intake
+import index.adding
 from index.folder import SegmentFolder
 from index.search import Query, answer_as_dict, search
 from index.store import Index
@@ -278,7 +278,7 @@ def test_answers_do_not_depend_on_segments_and_leave_out_what_is_removed(pages, 
     expected = [told(answer) for answer in search(pages, queries)]
     with (
         Index.create(tmp_path / "parts.calque") as parts,
-        patch.object(index.intake, "_BATCH_IMAGES", 3),
+        patch.object(index.adding, "_BATCH_IMAGES", 3),
         patch.object(SegmentFolder, "tidy", lambda *_: None),  # small segments would be merged at once
     ):
         with contextlib.chdir(scans.parent):

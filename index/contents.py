@@ -1,0 +1,167 @@
+"""What an index holds, read from one state of its catalogue and the segments that it lists."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from index._hdf5 import REMEDY, DamagedSegment
+from index.folder import SegmentFolder
+from index.intake import VOCABULARY_FILE, stored_vocabulary
+from index.reports import Problem
+from index.segment import Segment, StoredFeatures
+from index.snapshot import faults, holdings, map_segments
+from index.where import parse, select
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from index.annotations import Judgement, Zone
+    from index.catalogue import Catalogue, Failure, ImageRecord
+    from index.settings import Settings
+    from index.vocabulary import Vocabulary
+
+__all__ = ["CATALOGUE", "SEGMENTS", "Contents"]
+
+CATALOGUE = "catalogue.sqlite"
+"""Name of the catalogue in an index's folder."""
+
+SEGMENTS = "segments"
+"""Name of the folder of segments in an index's folder."""
+
+
+class Contents:
+    """All that can be asked of an index; `index.store.Index` is made of it and of what changes an index.
+
+    Attributes
+    ----------
+    path : Path
+        The index's folder.
+    settings : Settings
+        What it was made with.
+    """
+
+    def __init__(self, path: Path, catalogue: Catalogue, damaged: bool) -> None:
+        self.path = path
+        self.settings: Settings = catalogue.settings
+        self._catalogue = catalogue
+        self._files = SegmentFolder(path / SEGMENTS, catalogue)
+        self._damaged_allowed = damaged
+        self._segments: list[Segment] | None = None
+        self._damaged: dict[str, str] = {}
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The vocabulary that the index was made with; `SettingsMismatch` if this calque does not have it."""
+        return stored_vocabulary(self.path, self.settings)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the law of chance was measured with its vocabulary: that which comes with calque."""
+        return not (self.path / VOCABULARY_FILE).is_file()
+
+    @property
+    def segments(self) -> Sequence[Segment]:
+        """The segments, mapped; ``alive`` tells which of their images are in."""
+        if self._segments is None:
+            self._segments = self._mapped()
+        return self._segments
+
+    def refresh(self) -> None:
+        """Let a reader see the index as it is now."""
+        if not self._catalogue.writable:
+            self._catalogue.refresh()
+        self._segments = self._mapped()
+
+    def image(self, image_id: int) -> ImageRecord:
+        """Return the image with a catalogue id; `KeyError` if there is none."""
+        record = self._catalogue.image(image_id)
+        if record is None:
+            raise KeyError(image_id)
+        return record
+
+    def neighbours(self, image_id: int, many: int) -> list[ImageRecord]:
+        """Return the scans next to an image: of its folder or document, the nearest by id, at most `many`."""
+        return self._catalogue.neighbours(self.image(image_id), many)
+
+    def images(self) -> Iterator[ImageRecord]:
+        """Yield all images, ascending by id."""
+        return self._catalogue.images()
+
+    def failures(self) -> list[Failure]:
+        """Return the sources that could not be added when they were last tried."""
+        return self._catalogue.failures()
+
+    def metadata(self, image_id: int) -> dict[str, str]:
+        """Return what is known of an image, by key."""
+        return self._catalogue.annotations.metadata(image_id)
+
+    def all_metadata(self) -> dict[int, dict[str, str]]:
+        """Return what is known of all images, by id; those of which nothing is known are left out."""
+        return dict(self._catalogue.annotations.all_metadata())
+
+    def select(self, where: str) -> frozenset[int]:
+        """Return the ids of the images for which a condition holds, such as ``date < 1920 and title ~ 'vogue'``.
+
+        Raises
+        ------
+        InputError
+            If it is no condition as `index.where` describes them, or names a key that no image has.
+        """
+        return frozenset(record.id for record in select(parse(where), self.images(), self.all_metadata()))
+
+    def regions(self, image_id: int) -> list[Zone]:
+        """Return the zones known of an image: what is a picture on it, what is text."""
+        return self._catalogue.annotations.regions(image_id)
+
+    def judgements(self) -> list[Judgement]:
+        """Return what persons have said of pairs of pictures, the oldest first."""
+        return self._catalogue.annotations.judgements()
+
+    def gather(self, image_id: int) -> StoredFeatures:
+        """Return the features of an image, sorted by word; `KeyError` if there is no such image."""
+        name = self.image(image_id).segment
+        for segment in self.segments:
+            if segment.name == name:
+                return segment.gather(segment.local(image_id))
+        nothing = np.empty(0, np.uint8)
+        return StoredFeatures(
+            nothing.astype(np.uint16), nothing.astype(np.uint64), np.empty((0, 2), np.uint16), nothing, nothing
+        )
+
+    def info(self) -> dict[str, Any]:
+        """Return what the index holds, in plain types."""
+        return {"path": str(self.path), **holdings(self._catalogue, self._files), "settings": self.settings.to_dict()}
+
+    def check(self, deep: bool = False) -> list[Problem]:
+        """Return what is wrong with the index, nothing if all is well.
+
+        Parameters
+        ----------
+        deep : bool
+            Whether to read every byte and compare its checksum.
+        """
+        catalogue = self.path / CATALOGUE
+        return [
+            *(
+                Problem("error", f"{catalogue}: {text}", "restore it from a copy")
+                for text in self._catalogue.problems(deep)
+            ),
+            *(Problem("error", f"{self._files.file(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
+        ]
+
+    def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
+        """Yield the names of segments and what is wrong with them."""
+        return faults(self._catalogue, self.segments, self._damaged, deep)
+
+    def _mapped(self) -> list[Segment]:
+        """Map the segments of one state of the catalogue."""
+        segments, damaged = map_segments(self._catalogue, self._files.file)
+        if damaged and not self._damaged_allowed:
+            name, text = next(iter(damaged.items()))
+            raise DamagedSegment(self._files.file(name), text)
+        self._damaged = damaged
+        return segments
