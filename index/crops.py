@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -19,6 +19,7 @@ from matcher.registration import Frame, warp
 from matcher.types import Region
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from index.search import Answer, Hit
 
-__all__ = ["CROP_COLUMNS", "CropWriter", "crop"]
+__all__ = ["CROP_COLUMNS", "CropWriter", "crop", "crop_table", "listed", "write_png"]
 
 CROP_COLUMNS = (
     *("file", "query", "query_image", "query_page", "query_region", "rank", "image", "page", "region"),
@@ -60,11 +61,7 @@ class CropWriter:
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        temporary = self._open.enter_context(replacing(self.folder / "crops.csv"))
-        # Bytes of file names that are no UTF-8 are written as the bytes that they are.
-        file = self._open.enter_context(temporary.open("w", encoding="utf-8", errors="surrogateescape", newline=""))
-        self._table = csv.DictWriter(file, CROP_COLUMNS, lineterminator="\n")
-        self._table.writeheader()
+        self._table = self._open.enter_context(crop_table(self.folder, CROP_COLUMNS))
         return self
 
     def __exit__(
@@ -78,17 +75,16 @@ class CropWriter:
         stem = f"{self._queries:04d}-{slug(answer.id)}"
         asked = {"query": answer.id, "query_image": str(answer.image), "query_page": answer.page}
         if answer.region is not None:
-            asked["query_region"] = _listed(answer.region.as_list())
+            asked["query_region"] = listed(answer.region.as_list())
         for hit, values in zip(answer.hits, answer_as_dict(answer)["hits"], strict=True):
             row = {name: values[name] for name in CROP_COLUMNS if name in values}
-            row |= {**asked, "file": f"{stem}-{hit.rank:03d}.png", "region": _listed(values["region"])}
+            row |= {**asked, "file": f"{stem}-{hit.rank:03d}.png", "region": listed(values["region"])}
             try:
                 pixels = crop(hit)
             except CalqueError as error:
                 row |= {"file": "", "error": str(error)}
             else:
-                with replacing(self.folder / row["file"]) as temporary:
-                    Image.fromarray(pixels).save(temporary, "PNG")
+                write_png(self.folder / row["file"], pixels)
             self._table.writerow(row)
 
 
@@ -109,5 +105,25 @@ def crop(hit: Hit) -> NDArray[np.uint8]:
     return warp(page, match.transform, Frame.over(asked, long_side))[0]
 
 
-def _listed(box: list[float]) -> str:
+@contextmanager
+def crop_table(folder: Path, columns: Sequence[str]) -> Iterator[csv.DictWriter[str]]:
+    """Yield the writer of a ``crops.csv``, which appears in `folder` once the block has ended well."""
+    # Bytes of file names that are no UTF-8 are written as the bytes that they are.
+    with (
+        replacing(folder / "crops.csv") as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        yield writer
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a picture, uint8 of shape (h, w) or (h, w, 3), whole or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG")
+
+
+def listed(box: list[float]) -> str:
+    """Return a box as a cell of a table: ``x,y,width,height``."""
     return ",".join(f"{edge:g}" for edge in box)

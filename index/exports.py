@@ -7,6 +7,7 @@ findings as IIIF, ALTO and PAGE, `index.crops` cuts them out.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -36,6 +37,7 @@ __all__ = [
     "Sheet",
     "by_sheet",
     "coco",
+    "file_stem",
     "findings",
     "graphml",
     "make_folder",
@@ -107,6 +109,8 @@ class Finding:
         The image that was looked for, where there was one.
     source_region : Region or None
         The part of it that was looked for.
+    kind : str
+        What kind of region ALTO and PAGE show it as: ``illustration``, ``ornament``, ``initial`` or ``text``.
     """
 
     sheet: Sheet
@@ -115,6 +119,7 @@ class Finding:
     values: Mapping[str, Any] = field(default_factory=dict)
     source: Sheet | None = None
     source_region: Region | None = None
+    kind: str = "illustration"
 
     @property
     def outline(self) -> NDArray[np.float64]:
@@ -161,30 +166,31 @@ def findings(index: Index, answers: Iterable[Answer]) -> list[Finding]:
     return found
 
 
-def by_sheet(found: Iterable[Finding]) -> list[tuple[Sheet, list[Finding]]]:
-    """Return findings by the image they lie on, in the order in which they come.
+def by_sheet(found: Iterable[Finding], sheets: Iterable[Sheet] = ()) -> list[tuple[Sheet, list[Finding]]]:
+    """Return findings by the image they lie on: first `sheets`, also those with nothing on them, then as they come.
 
     What lies wholly beyond the edges of its image is left out: no other program could show it.
     """
-    lying: dict[tuple[str, int], list[Finding]] = {}
+    lying: dict[tuple[str, int], tuple[Sheet, list[Finding]]] = {sheet.key: (sheet, []) for sheet in sheets}
     for finding in found:
         if len(finding.outline):
-            lying.setdefault(finding.sheet.key, []).append(finding)
-    return [(group[0].sheet, group) for group in lying.values()]
+            lying.setdefault(finding.sheet.key, (finding.sheet, []))[1].append(finding)
+    return list(lying.values())
 
 
-def coco(found: Iterable[Finding]) -> dict[str, Any]:
+def coco(found: Iterable[Finding], sheets: Iterable[Sheet] = (), categories: Iterable[str] = ()) -> dict[str, Any]:
     """Return findings as a COCO data set for detection: https://cocodataset.org/#format-data.
 
-    Each category of findings is a COCO category. ``bbox`` and ``segmentation`` are clipped to the image, whose
+    `sheets` are images of it even if nothing was found on them. Each category of findings is a COCO category, after
+    those given. ``bbox`` and ``segmentation`` are clipped to the image, whose
     ``page`` stands beside its ``file_name``; the other values of a finding are further keys of its annotation.
     """
-    sheets = by_sheet(found)
-    named = dict.fromkeys(finding.category for _, lying in sheets for finding in lying)
-    categories = {name: number for number, name in enumerate(named, start=1)}
+    pages = by_sheet(found, sheets)
+    named = dict.fromkeys([*categories, *(finding.category for _, lying in pages for finding in lying)])
+    numbers = {name: number for number, name in enumerate(named, start=1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number, (sheet, lying) in enumerate(sheets, start=1):
+    for number, (sheet, lying) in enumerate(pages, start=1):
         size = {"width": sheet.width, "height": sheet.height}
         known = {"metadata": dict(sheet.metadata)} if sheet.metadata else {}
         images.append({"id": number, "file_name": sheet.name, "page": sheet.page, **size, **known})
@@ -195,7 +201,7 @@ def coco(found: Iterable[Finding]) -> dict[str, Any]:
                     **finding.values,
                     "id": len(annotations) + 1,
                     "image_id": number,
-                    "category_id": categories[finding.category],
+                    "category_id": numbers[finding.category],
                     "bbox": [round(edge, 2) for edge in finding.box.as_list()],
                     "segmentation": [[round(float(value), 2) for value in outline.ravel()]],
                     "area": round(_area(outline), 2),
@@ -206,7 +212,7 @@ def coco(found: Iterable[Finding]) -> dict[str, Any]:
         "info": {"description": "Found by calque"},
         "images": images,
         "annotations": annotations,
-        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+        "categories": [{"id": number, "name": name} for name, number in numbers.items()],
     }
 
 
@@ -259,6 +265,15 @@ def slug(text: str) -> str:
     """Return what is plain in the last part of a path, at most 40 characters, fit for a file name on any system."""
     plain = unicodedata.normalize("NFKD", Path(text).name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9]+", "-", plain).strip("-")[:40].strip("-").lower() or "unnamed"
+
+
+def file_stem(name: str, page: int, told_apart_by: str = "") -> str:
+    """Return what to call a file about an image: its name in plain characters, its page, and a mark.
+
+    The mark differs where the names of which the same is plain do, or `told_apart_by`, where that is given.
+    """
+    mark = hashlib.blake2b(os.fsencode(told_apart_by or name), digest_size=4).hexdigest()
+    return f"{slug(Path(name).stem)}{f'-p{page + 1}' if page else ''}-{mark}"
 
 
 def make_folder(folder: Path) -> None:

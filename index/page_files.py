@@ -5,15 +5,13 @@ ALTO: https://www.loc.gov/standards/alto/; PAGE: https://github.com/PRImA-Resear
 
 from __future__ import annotations
 
-import hashlib
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 from index.durable import replacing
-from index.exports import Finding, Sheet, by_sheet, make_folder, readable, slug, without_controls
+from index.exports import Finding, Sheet, by_sheet, file_stem, make_folder, readable, without_controls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,11 +25,18 @@ _ALTO = "http://www.loc.gov/standards/alto/ns-v4#"
 _ALTO_SCHEMA = "http://www.loc.gov/standards/alto/v4/alto-4-2.xsd"
 _PAGE = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
 _PAGE_SCHEMA = f"{_PAGE}/pagecontent.xsd"
+_REGIONS: dict[str, tuple[str, dict[str, str]]] = {
+    "illustration": ("ImageRegion", {}),
+    "ornament": ("GraphicRegion", {"type": "decoration"}),
+    "initial": ("TextRegion", {"type": "drop-capital"}),
+    "text": ("TextRegion", {}),
+}
+"""What PAGE calls each kind."""
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 
 
 def alto(sheet: Sheet, lying: Iterable[Finding]) -> Element:
-    """Return the findings on one image as the ``Illustration`` blocks of an ALTO 4 document.
+    """Return the findings on one image as blocks of an ALTO 4 document: ``TextBlock``, or ``Illustration``.
 
     What was found is the label of a ``LayoutTag`` that the block refers to; coordinates are pixels.
     """
@@ -52,15 +57,15 @@ def alto(sheet: Sheet, lying: Iterable[Finding]) -> Element:
         x, y, width, height = (str(round(edge)) for edge in finding.box.as_list())
         known = {"ID": f"found{rank}", "TAGREFS": tags[finding.category]}
         place = {"HPOS": x, "VPOS": y, "WIDTH": width, "HEIGHT": height}
-        block = SubElement(space, "Illustration", {**known, **place})
+        block = SubElement(space, "TextBlock" if finding.kind == "text" else "Illustration", {**known, **place})
         SubElement(SubElement(block, "Shape"), "Polygon", POINTS=_points(finding.outline))
     return root
 
 
 def page_xml(sheet: Sheet, lying: Iterable[Finding]) -> Element:
-    """Return the findings on one image as the ``ImageRegion`` elements of a PAGE 2019 document.
+    """Return the findings on one image as regions of a PAGE 2019 document.
 
-    What was found and what is known of it are a region's user-defined attributes; coordinates are pixels.
+    Illustrations are of type ``ImageRegion``, ornaments ``GraphicRegion``, initials and text ``TextRegion``. What was found and what is known of it are a region's user-defined attributes; coordinates are pixels.
     """
     root = _root("PcGts", _PAGE, _PAGE_SCHEMA)
     metadata = SubElement(root, "Metadata")
@@ -70,7 +75,8 @@ def page_xml(sheet: Sheet, lying: Iterable[Finding]) -> Element:
     size = {"imageWidth": str(sheet.width), "imageHeight": str(sheet.height)}
     page = SubElement(root, "Page", {"imageFilename": _text(sheet.name), **size})
     for number, finding in enumerate(lying, start=1):
-        region = SubElement(page, "ImageRegion", id=f"found{number}")
+        element, attributes = _REGIONS[finding.kind]
+        region = SubElement(page, element, {"id": f"found{number}", **attributes})
         SubElement(region, "Coords", points=_points(finding.outline))
         told = SubElement(region, "UserDefined")
         for name, value in {"found": finding.category, **finding.values}.items():
@@ -82,7 +88,9 @@ FORMS: dict[str, Callable[[Sheet, Iterable[Finding]], Element]] = {"alto": alto,
 """The documents that `write_page_files` can write, by name."""
 
 
-def write_page_files(folder: Path, form: str, found: Iterable[Finding]) -> list[Path]:
+def write_page_files(
+    folder: Path, form: str, found: Iterable[Finding], sheets: Iterable[Sheet] = ()
+) -> list[Path]:
     """Write a file for each image that findings lie on, and return their paths.
 
     Parameters
@@ -92,6 +100,8 @@ def write_page_files(folder: Path, form: str, found: Iterable[Finding]) -> list[
         which the same is plain; one that is there already is replaced.
     form : {'alto', 'page'}
     found : iterable of Finding
+    sheets : iterable of Sheet
+        Images that have a file even if nothing was found on them.
 
     Raises
     ------
@@ -100,22 +110,16 @@ def write_page_files(folder: Path, form: str, found: Iterable[Finding]) -> list[
     """
     make_folder(folder)
     written = []
-    for sheet, lying in by_sheet(found):
+    for sheet, lying in by_sheet(found, sheets):
         root = FORMS[form](sheet, lying)
         indent(root)
-        stem = slug(Path(sheet.name).stem) + (f"-p{sheet.page + 1}" if sheet.page else "")
-        path = folder / f"{stem}-{_mark(sheet.name)}.xml"
+        path = folder / f"{file_stem(sheet.name, sheet.page)}.xml"
         if path in written:
-            path = folder / f"{stem}-{_mark(sheet.path)}.xml"
+            path = folder / f"{file_stem(sheet.name, sheet.page, sheet.path)}.xml"
         with replacing(path) as temporary:
             ElementTree(root).write(temporary, encoding="UTF-8", xml_declaration=True)
         written.append(path)
     return written
-
-
-def _mark(name: str) -> str:
-    """Return a few characters that differ where names do."""
-    return hashlib.blake2b(os.fsencode(name), digest_size=4).hexdigest()
 
 
 def _root(tag: str, namespace: str, schema: str) -> Element:

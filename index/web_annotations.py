@@ -39,7 +39,9 @@ _UPRIGHT = 1.0
 """A polygon whose corners are this near, in pixels, to those of its box needs no outline of its own."""
 
 
-def manifest(found: Iterable[Finding], address: str = DEFAULT_ADDRESS) -> dict[str, Any]:
+def manifest(
+    found: Iterable[Finding], address: str = DEFAULT_ADDRESS, sheets: Iterable[Sheet] = ()
+) -> dict[str, Any]:
     """Return findings as a manifest of the images they lie on, each canvas with a page of annotations.
 
     An image that came from a IIIF manifest keeps its canvas: its id, its size, its image service; coordinates are
@@ -52,15 +54,17 @@ def manifest(found: Iterable[Finding], address: str = DEFAULT_ADDRESS) -> dict[s
     address : str
         Where the folder that the images' names are relative to is served: what the ids of local images, their canvases
         and all annotations begin with. IIIF wants ``http`` or ``https``.
+    sheets : iterable of Sheet
+        Images that have a canvas even if nothing was found on them.
 
     Returns
     -------
     dict
-        Plain JSON types. A manifest must have a canvas: without findings it is an empty collection.
+        Plain JSON types. A manifest must have a canvas: without any it is an empty collection.
     """
     base = address.rstrip("/") + "/"
     pictures: dict[str, list[tuple[_Place, list[Finding]]]] = {}
-    for sheet, lying in by_sheet(found):
+    for sheet, lying in by_sheet(found, sheets):
         place = _Place.of(sheet, base)
         pictures.setdefault(place.canvas, []).append((place, lying))
     canvases = [_canvas(group, base) for group in pictures.values()]

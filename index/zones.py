@@ -26,6 +26,7 @@ from index.annotations import Zone
 from index.items import SourceFailure, explained
 from matcher.errors import InputError
 from matcher.images import IMAGE_SUFFIXES, printable, read_image
+from matcher.layout_labels import kind_of_label
 from matcher.types import Region
 
 if TYPE_CHECKING:
@@ -50,19 +51,6 @@ __all__ = [
     "zones_on",
 ]
 
-# A zone is what its label says, in English or French, or in the words of SegmOnto; the first that fits counts.
-_KINDS = (
-    ("initial", r"initial|drop.?cap|lettrine"),
-    ("ornament", r"ornament|decor|vignette|fleuron|(head|tail).?piece|bandeau|frame|border"),
-    (
-        "illustration",
-        r"illustration|image|photo|picture|figure|graphic|drawing|engraving|woodcut|map|plate|cartoon|chart",
-    ),
-    (
-        "text",
-        r"text|paragraph|head|caption|foot|title|column|main.?zone|numbering|quire|catch.?word|marginal|page.number",
-    ),
-)
 _PIXELS = "pixel"
 _PAGE_TYPES = {
     "TextRegion": "text",
@@ -245,10 +233,6 @@ def children(element: Element, *names: str) -> Iterator[Element]:
     return (found for found in element.iter() if tag(found) in names)
 
 
-def _kind(label: str, otherwise: str) -> str:
-    return next((kind for kind, words in _KINDS if re.search(words, label, re.IGNORECASE)), otherwise)
-
-
 def alto_pages(root: Element, source: Path) -> Iterator[PageZones]:
     """Yield the pages of an ALTO document, versions 1 to 4: https://www.loc.gov/standards/alto/."""
     unit = next((found.text or "" for found in children(root, "MeasurementUnit")), _PIXELS).strip()
@@ -271,7 +255,7 @@ def alto_pages(root: Element, source: Path) -> Iterator[PageZones]:
                 (found.get("POINTS", "") for shape in _own(block, "Shape") for found in _own(shape, "Polygon")), ""
             )
             box = tuple(_number(block, key) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT"))
-            zones += _zone(_kind(label, otherwise), label or name, "alto", _points(points), box)
+            zones += _zone(kind_of_label(label, otherwise), label or name, "alto", _points(points), box)
         yield PageZones(source, image, known, tuple(zones))
 
 
@@ -292,7 +276,7 @@ def page_xml_pages(root: Element, source: Path) -> Iterator[PageZones]:
                 points = _points(coords.get("points", ""))
                 # Until 2010 points were elements of their own.
                 points = points or [(_number(point, "x"), _number(point, "y")) for point in _own(coords, "Point")]
-                zones += _zone(_kind(label, otherwise), label or name, "page", points, None)
+                zones += _zone(kind_of_label(label, otherwise), label or name, "page", points, None)
         yield PageZones(source, page.get("imageFilename", ""), size if min(size) > 0 else None, tuple(zones))
 
 
@@ -313,7 +297,7 @@ def coco_pages(document: dict[str, Any], source: Path) -> Iterator[PageZones]:
             points = list(zip(map(float, outline[::2]), map(float, outline[1::2]), strict=False))
             box = tuple(map(float, item["bbox"])) if item.get("bbox") else None
             score = item.get("score")
-            for zone in _zone(_kind(label, "other"), label, "coco", points, box):
+            for zone in _zone(kind_of_label(label), label, "coco", points, box):
                 by_image[item["image_id"]].append(zone if score is None else replace(zone, score=float(score)))
         for image in document["images"]:
             size = float(image.get("width") or 0), float(image.get("height") or 0)

@@ -1,7 +1,7 @@
 """Which implementations there are, by name, each imported when it is asked for.
 
 An extractor is known by its signature, ``NAME-VERSION(PARAMETERS)``, which an index and a vocabulary record: features
-of equal signatures may be compared.
+of equal signatures may be compared. So is a segmenter, the finder of the regions of a page.
 """
 
 from __future__ import annotations
@@ -20,9 +20,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from matcher.images import Scan
+    from matcher.layout import Segmenter
     from matcher.types import Features, Relation
 
-__all__ = ["EXTRACTORS", "Backend", "Extractor", "extractor_named", "extractor_of", "name_in", "nearest_name"]
+__all__ = [
+    "EXTRACTORS",
+    "SEGMENTERS",
+    "Backend",
+    "Extractor",
+    "extractor_named",
+    "extractor_of",
+    "name_in",
+    "nearest_name",
+    "segmenter_named",
+]
 
 
 class Extractor(Protocol):
@@ -96,6 +107,17 @@ EXTRACTORS: Mapping[str, Backend] = {
 }
 """Local features by the name that ``--features`` takes."""
 
+SEGMENTERS: Mapping[str, Backend] = {
+    "calque": Backend("matcher.layout_network:LayoutNetwork"),
+    "classical": Backend("matcher.layout_classical:Classical"),
+    "onnx": Backend("matcher.layout_onnx:OnnxDetector"),
+    "kraken": Backend("matcher.layout_kraken:Kraken"),
+}
+"""Finders of the regions of a page by the name that ``--model`` takes; the first is the default."""
+
+_WITH_MODEL = {"onnx": True, "kraken": False}
+"""Segmenters whose name may be followed by ``:PATH`` of a model, and whether it must be."""
+
 _SIGNED = {"rootsift": "sift"}
 """Names in signatures that are not the name here."""
 
@@ -157,4 +179,31 @@ def extractor_of(signature: str, max_features: int | None = None, likeness: NDAr
             f"features {signature} were asked for, but this calque, with the weights it finds, makes {made.signature}; "
             "use the calque and the weights that made them, or make vocabulary and index anew"
         )
+    return made
+
+
+def segmenter_named(name: str) -> Segmenter:
+    """Return a segmenter by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SEGMENTERS`; of those that run models of others followed by the path of one: ``onnx:PATH``,
+        ``kraken`` or ``kraken:PATH``.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or its model cannot be used.
+    MissingDependency
+        If it needs a package that is not there.
+    """
+    known, colon, model = name.partition(":")
+    if known not in SEGMENTERS:
+        raise nearest_name(known, SEGMENTERS, "segmenter")
+    if colon and known not in _WITH_MODEL:
+        raise InputError(f"the segmenter {known!r} takes no model of its own; leave out {colon + model!r}")
+    if not model and _WITH_MODEL.get(known):
+        raise InputError(f"the segmenter {known!r} needs a model; give its path: {known}:PATH")
+    made: Segmenter = SEGMENTERS[known].make(**({"model": model} if model else {}))
     return made

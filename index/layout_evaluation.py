@@ -1,0 +1,193 @@
+"""How well the regions that a segmenter finds agree with what is known of the pages.
+
+Boxes are judged by average precision as COCO defines it (https://cocodataset.org/#detection-eval): regions take true
+ones greedily, the surest first; precision is interpolated at 101 recalls; AP50 counts boxes of IoU ≥ 0.5, AP50:95 is the
+mean over ten thresholds. Classes of pixels are judged by intersection over union, summed over all pages.
+
+Pictures are taken out of the blocks of text that they stand in. What the truth calls *other* (music, stamps, damage) is
+neither right nor wrong: its pixels are not judged, nor is a region of which at least half lies in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from index.layout_truth import region_of
+from matcher.layout import CLASSES, PICTURES, painted
+from matcher.types import Region
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from index.annotations import Zone
+    from matcher.layout import Layout, LayoutRegion
+
+__all__ = ["ANY_PICTURE", "PageJudgement", "judge_page", "summary"]
+
+ANY_PICTURE = "picture"
+"""The class of all pictures of whatever kind: for segmenters that do not tell them apart."""
+
+_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+_RECALLS = np.linspace(0.0, 1.0, 101)
+_IN_OTHER = 0.5
+_GRID = 800
+"""Cells, along the long side of a page, at which classes of pixels are compared."""
+_UNJUDGED = len(CLASSES)
+
+
+@dataclass(frozen=True, slots=True)
+class _Detections:
+    """The regions of one class on one page: scores, right or not at each threshold, whether they count; true ones."""
+
+    scores: NDArray[np.float64]
+    right: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+    true: int
+
+
+@dataclass(frozen=True, slots=True)
+class PageJudgement:
+    """How well the regions found on one page agree with the truth.
+
+    Attributes
+    ----------
+    by_class : dict
+        Of each kind of picture, and of any: the regions found, right or not.
+    confusion : int64, shape (5, 5)
+        Cells of each true class (rows) that were given each class (columns).
+    false_pictures : int or None
+        Pictures found on a page without any; None if it has some.
+    """
+
+    by_class: dict[str, _Detections]
+    confusion: NDArray[np.int64]
+    false_pictures: int | None
+
+    @property
+    def agreement(self) -> float:
+        """Agreement on this page alone, 0 to 1: the mean of the IoU of text and of pictures, where there are any."""
+        matrix = np.zeros((3, 3), np.int64)
+        merged = [0, 1, *[2] * len(PICTURES)]
+        np.add.at(matrix, (np.array(merged)[:, None], np.array(merged)[None]), self.confusion)
+        known = [value for value in _iou(matrix)[1:] if value is not None]
+        return float(np.mean(known)) if known else 1.0
+
+
+def judge_page(zones: Sequence[Zone], layout: Layout) -> PageJudgement:
+    """Return how well a layout agrees with the zones known of its page, in pixels of the image."""
+    other = [zone.box for zone in zones if zone.kind == "other"]
+    pictures = layout.pictures
+    counted = np.array([not _mostly_in(region.box, other) for region in pictures], dtype=bool)
+    by_class = {}
+    for name in (*PICTURES, ANY_PICTURE):
+        kinds = PICTURES if name == ANY_PICTURE else (name,)
+        true = [zone.box for zone in zones if zone.kind in kinds]
+        chosen = np.array([region.kind in kinds for region in pictures], dtype=bool)
+        found = [region for region in pictures if region.kind in kinds]
+        by_class[name] = _detections(true, found, counted[chosen])
+    false = None if by_class[ANY_PICTURE].true else int(counted.sum())
+    return PageJudgement(by_class, _confusion(zones, layout), false)
+
+
+def summary(pages: Iterable[PageJudgement]) -> dict[str, Any]:
+    """Return the figures of many pages.
+
+    Returns
+    -------
+    dict
+        ``pages``; ``classes``: of each kind of picture and of any ``true``, ``found``, ``ap50``, ``ap50_95`` (None
+        where the truth has none); ``pixel_iou``: of each class (None where there is none);
+        ``text_only``: ``pages``, ``with_false_pictures``, ``share`` of these, ``false_pictures`` and the number
+        ``per_page`` (None where there are no such pages).
+    """
+    judged = list(pages)
+    matrix = sum((page.confusion for page in judged), np.zeros((len(CLASSES),) * 2, np.int64))
+    false = [page.false_pictures for page in judged if page.false_pictures is not None]
+    wrong = sum(count > 0 for count in false)
+    return {
+        "pages": len(judged),
+        "classes": {name: _class_figures([page.by_class[name] for page in judged]) for name in (*PICTURES, ANY_PICTURE)},
+        "pixel_iou": dict(zip(CLASSES, _iou(matrix), strict=True)),
+        "text_only": {
+            "pages": len(false),
+            "with_false_pictures": wrong,
+            "share": wrong / len(false) if false else None,
+            "false_pictures": sum(false),
+            "per_page": sum(false) / len(false) if false else None,
+        },
+    }
+
+
+def _detections(true: Sequence[Region], found: Sequence[LayoutRegion], counted: NDArray[np.bool_]) -> _Detections:
+    """Match regions to true boxes at each threshold; one that takes a true box counts, whatever it lies in."""
+    scores = np.array([region.score for region in found], np.float64)
+    overlaps = np.array([[region.box.iou(box) for box in true] for region in found]).reshape(len(found), len(true))
+    right = np.zeros((len(_THRESHOLDS), len(found)), dtype=bool)
+    for row, threshold in zip(right, _THRESHOLDS, strict=True):
+        free = np.ones(len(true), dtype=bool)
+        for number in np.argsort(-scores, kind="stable"):
+            overlap = np.where(free, overlaps[number], -1.0)
+            if overlap.size and overlap.max() >= threshold:
+                # Of equally good boxes the last, as the reference has it.
+                free[len(overlap) - 1 - int(overlap[::-1].argmax())] = False
+                row[number] = True
+    return _Detections(scores, right, counted, len(true))
+
+
+def _class_figures(pages: Sequence[_Detections]) -> dict[str, Any]:
+    true = sum(page.true for page in pages)
+    scores = np.concatenate([page.scores for page in pages]) if pages else np.empty(0)
+    order = np.argsort(-scores, kind="stable")
+    right = np.hstack([page.right for page in pages])[:, order] if pages else np.empty((len(_THRESHOLDS), 0), bool)
+    counted = np.concatenate([page.counted for page in pages])[order] if pages else np.empty(0, bool)
+    precisions = [_average_precision(row[row | counted], true) for row in right] if true else None
+    return {
+        "true": true,
+        "found": int(counted.sum()),
+        "ap50": None if precisions is None else precisions[0],
+        "ap50_95": None if precisions is None else float(np.mean(precisions)),
+    }
+
+
+def _average_precision(right: NDArray[np.bool_], true: int) -> float:
+    """Return the precision, never lower than at any greater recall, averaged over 101 recalls."""
+    hits = np.cumsum(right)
+    precision = hits / np.arange(1, len(right) + 1)
+    precision = np.maximum.accumulate(precision[::-1])[::-1]
+    at = np.searchsorted(hits / true, _RECALLS, side="left")
+    return float(np.append(precision, 0.0)[np.minimum(at, len(precision))].mean())
+
+
+def _mostly_in(box: Region, others: Sequence[Region]) -> bool:
+    """Return whether at least half of a box lies in one of others."""
+    for other in others:
+        shared = Region(box.x - other.x, box.y - other.y, box.width, box.height).clipped(other.width, other.height)
+        if shared is not None and shared.area >= _IN_OTHER * box.area:
+            return True
+    return False
+
+
+def _confusion(zones: Sequence[Zone], layout: Layout) -> NDArray[np.int64]:
+    """Count cells by true class and class given, without those of zones that are neither right nor wrong."""
+    factor = _GRID / max(layout.width, layout.height)
+    shape = max(1, round(layout.height * factor)), max(1, round(layout.width * factor))
+    regions = {other: [region_of(z) for z in zones if (z.kind == "other") is other] for other in (False, True)}
+    true, unjudged = (painted(regions[other], layout.width, layout.height, shape) for other in (False, True))
+    true[(unjudged > 0) & (true <= CLASSES.index("text"))] = _UNJUDGED
+    given = cv2.resize(layout.labels, shape[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    pairs = true.astype(np.int64) * len(CLASSES) + given
+    counts = np.bincount(pairs.ravel(), minlength=(len(CLASSES) + 1) * len(CLASSES))
+    return np.asarray(counts.reshape(-1, len(CLASSES))[:_UNJUDGED])
+
+
+def _iou(matrix: NDArray[np.int64]) -> list[float | None]:
+    """Return intersection over union of each class of a confusion matrix, None where there is nothing of it."""
+    both = np.diag(matrix)
+    either = matrix.sum(axis=0) + matrix.sum(axis=1) - both
+    return [float(b / e) if e else None for b, e in zip(both, either, strict=True)]
