@@ -15,7 +15,7 @@ import signal
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from matcher.errors import CalqueError
 
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-__all__ = ["Failed", "WorkerPool", "attempt", "default_workers"]
+__all__ = ["Crew", "Failed", "Killed", "WorkerPool", "attempt", "default_workers", "in_order", "keep_freed_memory"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+GivenTask = TypeVar("GivenTask", contravariant=True)
+GivenResult = TypeVar("GivenResult", covariant=True)
 
 _QUEUED = 2
 """Tasks handed to a worker: the one it does and the next, so that it need not wait for the parent."""
@@ -40,6 +42,76 @@ class Failed:
     """The outcome of a task that raised, or that killed its process."""
 
     reason: str
+
+
+class Killed(NamedTuple):
+    """What became of a task whose process ended: why, and whether the task is to blame as far as can be told."""
+
+    reason: str
+    blamed: bool = True
+
+
+class Crew(Protocol[GivenTask, GivenResult]):
+    """Processes that do tasks, which are known by their numbers, and that may die of one."""
+
+    @property
+    def ahead(self) -> int:
+        """Tasks that may be open: under way, or done before their turn."""
+
+    def under_way(self) -> set[int]:
+        """Return the tasks that have been handed out and not answered."""
+
+    def has_room(self) -> bool:
+        """Return whether another task can be handed out."""
+
+    def hand(self, number: int, task: GivenTask) -> None:
+        """Hand out a task; there is room."""
+
+    def answers(self) -> Iterator[tuple[int, GivenResult | Failed | Killed]]:
+        """Wait for tasks to end and yield what became of them, if anything did."""
+
+
+def in_order(crew: Crew[Task, Result], tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
+    """Yield each task with its result from a crew, in the order of the tasks.
+
+    A task to blame for the end of a process gets a second chance with no other beside it, and then is a failure.
+    """
+    source = enumerate(tasks)
+    open_tasks: dict[int, Task] = {}
+    results: dict[int, Result | Failed] = {}
+    retry: deque[int] = deque()
+    suspects: set[int] = set()
+    turn = 0
+    exhausted = False
+    while True:
+        # Tasks of a dead worker are repeated one at a time; a suspect has no other task under way beside it.
+        tried = crew.under_way()
+        while not (exhausted or retry or tried & suspects) and len(open_tasks) < crew.ahead and crew.has_room():
+            try:
+                number, task = next(source)
+            except StopIteration:
+                exhausted = True
+                break
+            open_tasks[number] = task
+            crew.hand(number, task)
+        if retry and not tried:
+            number = retry.popleft()
+            crew.hand(number, open_tasks[number])
+        if turn in results:
+            yield open_tasks.pop(turn), results.pop(turn)
+            turn += 1
+            continue
+        if not open_tasks:
+            return
+        for number, answer in crew.answers():
+            if not isinstance(answer, Killed):
+                results[number] = answer
+            elif answer.blamed and number in suspects:
+                results[number] = Failed(answer.reason)
+            else:
+                if answer.blamed:
+                    suspects.add(number)
+                retry.append(number)
 
 
 def default_workers() -> int:
@@ -95,88 +167,66 @@ class WorkerPool(Generic[Task, Result]):
 
     def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result | Failed]]:
         """Yield each task with its result, in the order of the tasks, with a bounded number of them under way."""
-        source = enumerate(tasks)
-        open_tasks: dict[int, Task] = {}
-        results: dict[int, Result | Failed] = {}
-        retry: deque[int] = deque()
-        suspects: set[int] = set()
-        turn = 0
-        exhausted = False
-        while True:
-            # Tasks of a dead worker are repeated one at a time; a suspect has no other task under way beside it.
-            tried = {number for worker in self._workers for number in worker.tasks}
-            while not (exhausted or retry or tried & suspects) and len(open_tasks) < self._wanted * _AHEAD:
-                worker = self._idle(_QUEUED)
-                if worker is None:
-                    break
-                try:
-                    number, task = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                open_tasks[number] = task
-                self._hand(worker, number, task)
-            if retry and not tried:
-                worker = self._idle(1)
-                if worker is not None:
-                    number = retry.popleft()
-                    self._hand(worker, number, open_tasks[number])
-            if turn in results:
-                yield open_tasks.pop(turn), results.pop(turn)
-                turn += 1
-                continue
-            if not open_tasks:
-                return
-            for worker, answer in self._answers():
-                if answer is not None:
-                    results[answer[0]] = answer[1]
-                    continue
-                if not worker.ready:
-                    raise CalqueError(
-                        f"a worker process could not start (exit status {worker.process.exitcode}), see its message "
-                        "above; a script that adds images must do so under: if __name__ == '__main__'"
-                    )
-                culprit, *innocent = worker.tasks
-                if culprit in suspects:
-                    results[culprit] = Failed(_epitaph(worker.process.exitcode))
-                else:
-                    suspects.add(culprit)
-                    retry.append(culprit)
-                retry.extend(innocent)
+        return in_order(self, tasks)
 
-    def _idle(self, most: int) -> _Worker | None:
-        """Return the worker with the fewest tasks, a new one if that is better, None if all have `most`."""
-        best = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
-        if (best is None or best.tasks) and len(self._workers) < self._wanted:
-            best = _Worker(self._context, self._prepare, self._arguments)
-            self._workers.append(best)
-        return best if best is not None and len(best.tasks) < most else None
+    @property
+    def ahead(self) -> int:
+        """See `Crew`."""
+        return self._wanted * _AHEAD
 
-    @staticmethod
-    def _hand(worker: _Worker, number: int, task: Task) -> None:
+    def under_way(self) -> set[int]:
+        """See `Crew`."""
+        return {number for worker in self._workers for number in worker.tasks}
+
+    def has_room(self) -> bool:
+        """See `Crew`."""
+        return self._idle() is not None
+
+    def hand(self, number: int, task: Task) -> None:
+        """See `Crew`."""
+        worker = self._idle()
+        assert worker is not None
         worker.tasks.append(number)
         with contextlib.suppress(OSError):  # the pipe of a dead worker; its end is noticed when it is next read
             worker.pipe.send((number, task))
 
-    def _answers(self) -> Iterator[tuple[_Worker, tuple[int, Result | Failed] | None]]:
-        """Wait for workers and yield their answers, None for a worker that has died, which is taken out."""
+    def answers(self) -> Iterator[tuple[int, Result | Failed | Killed]]:
+        """See `Crew`."""
         busy = {worker.pipe: worker for worker in self._workers if worker.tasks}
         for pipe in wait(list(busy)):
             worker = busy[pipe]
             try:
                 number, answer = worker.pipe.recv()
             except (EOFError, OSError):
-                worker.process.join()
-                self._workers.remove(worker)
-                yield worker, None
+                yield from self._bury(worker)
                 continue
             if number is not None:
                 worker.tasks.remove(number)
-                yield worker, (number, answer)
+                yield number, answer
             elif answer is not None:
                 raise answer
             else:
                 worker.ready = True
+
+    def _bury(self, worker: _Worker) -> Iterator[tuple[int, Killed]]:
+        """Take out a worker that has died, and yield its tasks: the first of them is what it died of."""
+        worker.process.join()
+        self._workers.remove(worker)
+        if not worker.ready:
+            raise CalqueError(
+                f"a worker process could not start (exit status {worker.process.exitcode}), see its message "
+                "above; a script that adds images must do so under: if __name__ == '__main__'"
+            )
+        for place, number in enumerate(worker.tasks):
+            yield number, Killed(_epitaph(worker.process.exitcode), blamed=place == 0)
+
+    def _idle(self) -> _Worker | None:
+        """Return the worker with the fewest tasks, a new one if that is better, None if all have enough."""
+        best = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
+        if (best is None or best.tasks) and len(self._workers) < self._wanted:
+            best = _Worker(self._context, self._prepare, self._arguments)
+            self._workers.append(best)
+        return best if best is not None and len(best.tasks) < _QUEUED else None
 
 
 @contextlib.contextmanager
@@ -210,7 +260,7 @@ def attempt(function: Callable[[Task], Result], task: Task) -> Result | Failed:
         return Failed(f"{type(error).__name__}: {error}")
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep up to 512 MB of freed memory: giving back every page's pyramids costs a quarter of the time."""
     trim_threshold, mmap_threshold = -1, -3  # malloc.h
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
@@ -225,7 +275,7 @@ def _work(pipe: Connection, prepare: Callable[..., Callable[[Any], Any]], argume
     # One process per core: threads inside would only contend.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
-    _keep_freed_memory()
+    keep_freed_memory()
     with contextlib.suppress(EOFError, OSError):  # the parent has gone
         try:
             import cv2
