@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "groups": ("cli.groups", "Find everything in an index that is there more than once."),
     "trace": ("cli.trace", "Look for every picture of a collection in another."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
+    "segment": ("cli.segment", "Find illustrations, ornaments, initials and text on pages."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
     "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),

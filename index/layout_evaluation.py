@@ -1,8 +1,8 @@
 """How well the regions that a segmenter finds agree with what is known of the pages.
 
 Boxes are judged by average precision as COCO defines it (https://cocodataset.org/#detection-eval): regions take true
-ones greedily, the surest first; precision is interpolated at 101 recalls; AP50 counts boxes of IoU ≥ 0.5, AP50:95 is the
-mean over ten thresholds. Classes of pixels are judged by intersection over union, summed over all pages.
+ones greedily, the surest first; precision is interpolated at 101 recalls; AP50 counts boxes of IoU ≥ 0.5, AP50:95 is
+the mean over ten thresholds. Classes of pixels are judged by intersection over union, summed over all pages.
 
 Pictures are taken out of the blocks of text that they stand in. What the truth calls *other* (music, stamps, damage) is
 neither right nor wrong: its pixels are not judged, nor is a region of which at least half lies in it.
@@ -16,23 +16,28 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from index.items import SourceFailure
 from index.layout_truth import region_of
+from index.zones import ZoneFinder
 from matcher.layout import CLASSES, PICTURES, painted
 from matcher.types import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from index.annotations import Zone
+    from index.layouts import PageLayout
+    from index.zones import PageZones
     from matcher.layout import Layout, LayoutRegion
 
-__all__ = ["ANY_PICTURE", "PageJudgement", "judge_page", "summary"]
+__all__ = ["ANY_PICTURE", "PageJudgement", "evaluate", "judge_page", "summary"]
 
 ANY_PICTURE = "picture"
 """The class of all pictures of whatever kind: for segmenters that do not tell them apart."""
 
+_JUDGED = (*PICTURES, ANY_PICTURE)
 _THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _IN_OTHER = 0.5
@@ -79,13 +84,43 @@ class PageJudgement:
         return float(np.mean(known)) if known else 1.0
 
 
+def evaluate(
+    pages: Iterable[PageLayout], truth: Iterable[PageZones], unscored: Callable[[SourceFailure], None]
+) -> dict[str, Any]:
+    """Measure layouts against what is known of their pages.
+
+    Parameters
+    ----------
+    pages : iterable of PageLayout
+    truth : iterable of PageZones
+    unscored : callable
+        Called with each page of which the truth knows nothing.
+
+    Returns
+    -------
+    dict
+        As `summary`, and how many pages were ``unscored``.
+    """
+    finder = ZoneFinder(truth)
+    judged: list[PageJudgement] = []
+    without = 0
+    for item, layout in pages:
+        if told := finder.find(str(item.path), item.name):
+            zones = [zone for known in told for zone in known.on(layout.width, layout.height)]
+            judged.append(judge_page(zones, layout))
+        else:
+            without += 1
+            unscored(SourceFailure(item.name, "the truth knows nothing of it; it is not scored"))
+    return {**summary(judged), "unscored": without}
+
+
 def judge_page(zones: Sequence[Zone], layout: Layout) -> PageJudgement:
     """Return how well a layout agrees with the zones known of its page, in pixels of the image."""
     other = [zone.box for zone in zones if zone.kind == "other"]
     pictures = layout.pictures
     counted = np.array([not _mostly_in(region.box, other) for region in pictures], dtype=bool)
     by_class = {}
-    for name in (*PICTURES, ANY_PICTURE):
+    for name in _JUDGED:
         kinds = PICTURES if name == ANY_PICTURE else (name,)
         true = [zone.box for zone in zones if zone.kind in kinds]
         chosen = np.array([region.kind in kinds for region in pictures], dtype=bool)
@@ -103,8 +138,8 @@ def summary(pages: Iterable[PageJudgement]) -> dict[str, Any]:
     dict
         ``pages``; ``classes``: of each kind of picture and of any ``true``, ``found``, ``ap50``, ``ap50_95`` (None
         where the truth has none); ``pixel_iou``: of each class (None where there is none);
-        ``text_only``: ``pages``, ``with_false_pictures``, ``share`` of these, ``false_pictures`` and the number
-        ``per_page`` (None where there are no such pages).
+        ``text_only``: the number of pages without pictures, how many ``with_false_pictures``, the ``share`` of these,
+        ``false_pictures`` and their number ``per_page`` (None where there are no such pages).
     """
     judged = list(pages)
     matrix = sum((page.confusion for page in judged), np.zeros((len(CLASSES),) * 2, np.int64))
@@ -112,10 +147,12 @@ def summary(pages: Iterable[PageJudgement]) -> dict[str, Any]:
     wrong = sum(count > 0 for count in false)
     return {
         "pages": len(judged),
-        "classes": {name: _class_figures([page.by_class[name] for page in judged]) for name in (*PICTURES, ANY_PICTURE)},
+        "classes": {
+            name: _class_figures([page.by_class[name] for page in judged]) for name in (*PICTURES, ANY_PICTURE)
+        },
         "pixel_iou": dict(zip(CLASSES, _iou(matrix), strict=True)),
         "text_only": {
-            "pages": len(false),
+            "text_only": len(false),
             "with_false_pictures": wrong,
             "share": wrong / len(false) if false else None,
             "false_pictures": sum(false),

@@ -17,9 +17,9 @@ from matcher.types import Region
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["known_layout", "read_layout_truth", "region_of"]
+__all__ = ["images_of", "known_layout", "read_layout_truth", "region_of"]
 
 _CELLS = 512
 """Cells, along the long side of a page, of the grid that known zones are drawn on."""
@@ -56,6 +56,14 @@ def read_layout_truth(path: str | os.PathLike[str], part: str | None = None) -> 
     if not pages:
         raise InputError(f"{printable(path)}: no ALTO, PAGE or COCO file there; check which folder this is")
     return pages
+
+
+def images_of(truth: Iterable[PageZones]) -> Iterator[Path | SourceFailure]:
+    """Yield the images that a truth is of, and those of them that cannot be found."""
+    for page in truth:
+        image = page.beside()
+        reason = f"{printable(page.source)} knows it, but it is not there; name the SOURCE that holds it"
+        yield SourceFailure(page.image, reason) if image is None else image
 
 
 def region_of(zone: Zone) -> LayoutRegion:

@@ -6,7 +6,6 @@ ALTO: https://www.loc.gov/standards/alto/; PAGE: https://github.com/PRImA-Resear
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
@@ -15,6 +14,7 @@ from index.exports import Finding, Sheet, by_sheet, file_stem, make_folder, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -65,7 +65,8 @@ def alto(sheet: Sheet, lying: Iterable[Finding]) -> Element:
 def page_xml(sheet: Sheet, lying: Iterable[Finding]) -> Element:
     """Return the findings on one image as regions of a PAGE 2019 document.
 
-    Illustrations are of type ``ImageRegion``, ornaments ``GraphicRegion``, initials and text ``TextRegion``. What was found and what is known of it are a region's user-defined attributes; coordinates are pixels.
+    Illustrations are ``ImageRegion``, ornaments ``GraphicRegion``, initials and text ``TextRegion`` elements. What was
+    found and what is known of it are a region's user-defined attributes; coordinates are pixels.
     """
     root = _root("PcGts", _PAGE, _PAGE_SCHEMA)
     metadata = SubElement(root, "Metadata")
@@ -88,9 +89,7 @@ FORMS: dict[str, Callable[[Sheet, Iterable[Finding]], Element]] = {"alto": alto,
 """The documents that `write_page_files` can write, by name."""
 
 
-def write_page_files(
-    folder: Path, form: str, found: Iterable[Finding], sheets: Iterable[Sheet] = ()
-) -> list[Path]:
+def write_page_files(folder: Path, form: str, found: Iterable[Finding], sheets: Iterable[Sheet] = ()) -> list[Path]:
     """Write a file for each image that findings lie on, and return their paths.
 
     Parameters

@@ -39,9 +39,7 @@ _UPRIGHT = 1.0
 """A polygon whose corners are this near, in pixels, to those of its box needs no outline of its own."""
 
 
-def manifest(
-    found: Iterable[Finding], address: str = DEFAULT_ADDRESS, sheets: Iterable[Sheet] = ()
-) -> dict[str, Any]:
+def manifest(found: Iterable[Finding], address: str = DEFAULT_ADDRESS, sheets: Iterable[Sheet] = ()) -> dict[str, Any]:
     """Return findings as a manifest of the images they lie on, each canvas with a page of annotations.
 
     An image that came from a IIIF manifest keeps its canvas: its id, its size, its image service; coordinates are

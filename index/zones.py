@@ -43,6 +43,7 @@ __all__ = [
     "file_zones",
     "is_coco",
     "page_xml_pages",
+    "pixel_size",
     "read_json",
     "read_xml",
     "read_zones",
@@ -182,11 +183,11 @@ def xml_zones(root: Element, path: Path) -> list[PageZones] | None:
 
 def zones_on(known: Sequence[PageZones], path: Path, page: int = 0) -> tuple[Zone, ...]:
     """Return what several files say of the image at `path`, in its pixels; nothing if it cannot be read."""
-    size = _pixel_size(path, page) if known else None
+    size = pixel_size(path, page) if known else None
     return tuple(zone for told in known for zone in told.on(*size)) if size else ()
 
 
-def _pixel_size(path: Path, page: int) -> tuple[int, int] | None:
+def pixel_size(path: Path, page: int) -> tuple[int, int] | None:
     """Return the size of an image after its EXIF turn; from its header, where it is one that Pillow vouches for."""
     with suppress(Exception), warnings.catch_warnings():
         warnings.simplefilter("error")

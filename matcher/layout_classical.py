@@ -74,6 +74,10 @@ class Classical:
         return Layout(scan.width, scan.height, tuple(regions), labels)
 
 
+_Box = tuple[int, ...]
+"""Left, top, width, height in pixels."""
+
+
 class _Parts(NamedTuple):
     """Connected components of ink: their labels, and left, top, width, height, area of each; the first is paper."""
 
@@ -135,12 +139,9 @@ def _ink(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(light < threshold, np.uint8)
 
 
-def _pictures(
-    ink: NDArray[np.uint8], parts: _Parts, letter: float
-) -> tuple[list[tuple[int, int, int, int]], list[float]]:
+def _pictures(ink: NDArray[np.uint8], parts: _Parts, letter: float) -> tuple[list[_Box], list[float]]:
     """Return the boxes of pictures, and how many pixels of each say that it is one."""
-    _, _, width, height, _ = parts.stats.T
-    tall = np.asarray(height > _TALL * letter)
+    tall = np.asarray(parts.stats[:, cv2.CC_STAT_HEIGHT] > _TALL * letter)
     tall[0] = False
     closed = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, _square(letter / 3))
     solid = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _square(_SOLID * letter))
@@ -155,25 +156,20 @@ def _pictures(
     return _merged(boxes, sure)
 
 
-def _merged(
-    boxes: list[tuple[int, int, int, int]], sure: NDArray[np.uint8]
-) -> tuple[list[tuple[int, int, int, int]], list[float]]:
+def _merged(boxes: list[_Box], sure: NDArray[np.uint8]) -> tuple[list[_Box], list[float]]:
     """Merge boxes that overlap, and count the pixels of `sure` in each."""
-    area = np.zeros(sure.shape, np.uint8)
-    found = boxes
-    while True:
-        area[:] = 0
-        for x, y, width, height in found:
+    before = -1
+    while len(boxes) != before:
+        before = len(boxes)
+        area = np.zeros(sure.shape, np.uint8)
+        for x, y, width, height in boxes:
             area[y : y + height, x : x + width] = 1
         _, _, stats, _ = cv2.connectedComponentsWithStats(area, connectivity=8)
-        merged = [(int(x), int(y), int(width), int(height)) for x, y, width, height, _ in stats[1:]]
-        if len(merged) == len(found):
-            break
-        found = merged
-    return merged, [float(sure[y : y + height, x : x + width].sum()) for x, y, width, height in merged]
+        boxes = [tuple(map(int, box)) for box in stats[1:, :4]]
+    return boxes, [float(sure[y : y + height, x : x + width].sum()) for x, y, width, height in boxes]
 
 
-def _text(ink: NDArray[np.uint8], boxes: list[tuple[int, int, int, int]], letter: float) -> NDArray[np.uint8]:
+def _text(ink: NDArray[np.uint8], boxes: list[_Box], letter: float) -> NDArray[np.uint8]:
     """Return where there are blocks of text, 0 or 1: what is left, run together over the space between lines."""
     left = ink.copy()
     for x, y, width, height in boxes:
@@ -187,7 +183,7 @@ def _text(ink: NDArray[np.uint8], boxes: list[tuple[int, int, int, int]], letter
     return np.asarray(blocks, np.uint8)
 
 
-def _kind(box: tuple[int, int, int, int], text: NDArray[np.uint8], letter: float) -> str:
+def _kind(box: _Box, text: NDArray[np.uint8], letter: float) -> str:
     """Return what kind of picture lies in a box, by its size, its shape and the text beside it."""
     x, y, width, height = box
     high, wide = text.shape
@@ -208,6 +204,6 @@ def _rectangle(width: float, height: float) -> NDArray[np.uint8]:
     return np.ones((max(1, round(height)), max(1, round(width))), np.uint8)
 
 
-def _on_scan(box: tuple[int, ...], scale: tuple[float, float]) -> Region:
+def _on_scan(box: _Box, scale: tuple[float, float]) -> Region:
     x, y, width, height = box
     return Region(x * scale[0], y * scale[1], width * scale[0], height * scale[1])

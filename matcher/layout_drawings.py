@@ -48,7 +48,7 @@ def outlined(scan: Scan, layout: Layout) -> NDArray[np.uint8]:
     thick = max(1, round(max(page.shape[:2]) / 500))
     for region, outline in zip(regions, outlines, strict=True):
         cv2.fillPoly(tinted, [outline], COLOURS[region.kind])
-    page = cv2.addWeighted(tinted, _TINT, page, 1 - _TINT, 0)
+    page = np.asarray(cv2.addWeighted(tinted, _TINT, page, 1 - _TINT, 0), np.uint8)
     for region, outline in zip(regions, outlines, strict=True):
         cv2.polylines(page, [outline], True, COLOURS[region.kind], thick, cv2.LINE_AA)
     sheet = Image.fromarray(page)

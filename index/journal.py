@@ -1,0 +1,82 @@
+"""A journal beside what a long job writes: what is done is kept, so that the same command run again goes on."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, Self
+
+from index._sqlite import Database
+from matcher.errors import CalqueError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["JournalFile"]
+
+
+class JournalFile:
+    """A SQLite file that belongs to one job. Close it, or use it in a ``with`` block.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    schema : sequence of str
+        Statements that make the job's tables where there are none.
+    job : mapping of str to plain JSON types
+        What the job is: a journal that was begun for another is refused.
+
+    Raises
+    ------
+    InputError
+        If the journal is of another job.
+    CalqueError
+        If the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, schema: Sequence[str], job: Mapping[str, Any]) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=60)) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+        except (OSError, sqlite3.OperationalError) as error:
+            raise CalqueError(f"{path} cannot be written ({error}); give another folder") from error
+        self._db = Database(path, writable=True)
+        try:
+            self._claim(schema, job)
+        except BaseException:
+            self.close()
+            raise
+
+    def _claim(self, schema: Sequence[str], job: Mapping[str, Any]) -> None:
+        """Take the journal for this job, or refuse what is another's."""
+        tables = ("CREATE TABLE IF NOT EXISTS asked (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID", *schema)
+        with self._db.transaction():
+            for statement in tables:
+                self._db.change(statement)
+            known = {key: json.loads(value) for key, value in self._db.rows("SELECT key, value FROM asked")}
+            if not known:
+                for key, value in job.items():
+                    self._db.change("INSERT INTO asked VALUES (?, ?)", key, json.dumps(value))
+        for key, value in job.items():
+            if known and known.get(key) != value:
+                raise InputError(
+                    f"{self._db.path} is of another job ({key} {known.get(key)}, now {value}); "
+                    "delete it to begin anew, or give another folder"
+                )
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
