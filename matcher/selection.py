@@ -105,16 +105,17 @@ def surroundings(
         how many features it holds.
     """
     strength = np.log(100 * responses + 0.1)
-    own = np.column_stack([(descriptors - mean) @ directions.T * _SPREAD, np.log2(np.maximum(sizes, 0.1)), strength])
+    projected = (descriptors @ directions.T - directions @ mean) * _SPREAD
+    own = np.column_stack([projected, np.log2(np.maximum(sizes, 0.1)), strength])
     column, row = (np.maximum(points, 0) // _CELL).astype(np.intp).T
     height, width = int(row.max()) + 1, int(column.max()) + 1
     cells = row * width + column
-    sums = np.stack([np.bincount(cells, values, height * width) for values in (np.ones(len(own)), *own.T)])
-    maps = sums.astype(np.float32).reshape(-1, height, width)
+    sums = np.stack([np.bincount(cells, values, height * width) for values in (np.ones(len(own)), *own.T)], axis=1)
+    maps = sums.astype(np.float32).reshape(height, width, -1)
     parts = [own]
     for reach in _REACHES:
-        blurred = (cv2.GaussianBlur(each, (0, 0), reach / _CELL, borderType=cv2.BORDER_CONSTANT) for each in maps)
-        near = np.stack([each[row, column] for each in blurred], axis=1)
+        blurred = cv2.GaussianBlur(maps, (0, 0), reach / _CELL, borderType=cv2.BORDER_CONSTANT)
+        near = blurred.reshape(height * width, -1)[cells]
         many = near[:, :1] + _NONE
         parts += [near[:, 1:] / many, np.log(many)]
     return np.concatenate(parts, axis=1).astype(np.float32)
