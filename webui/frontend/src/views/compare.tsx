@@ -1,0 +1,187 @@
+/** Query and find in one frame, and the reader's verdict. */
+
+import { useEffect, useState } from "preact/hooks";
+import { api, judge, type Answer, type BlockVerdict, type Comparison, type Point, type Registered, type Side, type Verdict } from "../api";
+import { address, adjust, changed, go, only, QUESTION } from "../addresses";
+import { useKeys } from "../keys";
+import { useAnswer } from "../loading";
+import { Busy, Facts, ImageLink, Problem, Switch, Title } from "../parts/basics";
+import { Badges, Sure, VerdictButtons } from "../parts/finds";
+import { number, t } from "../words";
+import { Stage, WAYS, type Way } from "../viewer/stage";
+import { comparisonOf } from "./results";
+
+export function Compare({ index, params, writable }: { index: string; params: URLSearchParams; writable: boolean }) {
+  const asked = only(params, [...QUESTION, "with", "place"]);
+  const comparison = useAnswer<Comparison>(api(index, "comparison", asked));
+  const question = only(params, QUESTION);
+  const answer = useAnswer<Answer>(api(index, "search", changed(question, { limit: 500 })));
+  const addresses = answer.data?.hits.map((hit) => comparisonOf(index, hit)) ?? [];
+  const here = addresses.indexOf(address(index, "compare", asked));
+  const open = (step: number): void => {
+    const to = addresses[here + step];
+    if (here >= 0 && to) go(keepingWay(to, params));
+  };
+  useKeys([
+    { keys: ["n"], does: "keys.hit.next", act: () => open(1) },
+    { keys: ["p"], does: "keys.hit.previous", act: () => open(-1) },
+    { keys: ["l"], does: "keys.list", act: () => go(address(index, "search", question)) },
+  ]);
+  return (
+    <main class="compare">
+      <nav class="step" aria-label={t("compare.step")}>
+        <a href={address(index, "search", question)}>{t("compare.list")}</a>
+        {here >= 0 && (
+          <>
+            <button type="button" onClick={() => open(-1)} disabled={here === 0}>
+              {t("compare.previous")}
+            </button>
+            <span>{t("pager.place", { place: here + 1, of: addresses.length })}</span>
+            <button type="button" onClick={() => open(1)} disabled={here === addresses.length - 1}>
+              {t("compare.next")}
+            </button>
+          </>
+        )}
+      </nav>
+      {comparison.refused && <Problem refused={comparison.refused} />}
+      {!comparison.data && !comparison.refused && <Busy />}
+      {comparison.data?.found === false && <p class="nothing">{t("compare.nothing")}</p>}
+      {comparison.data?.found && (
+        <Bench index={index} found={comparison.data} params={params} writable={writable} key={asked.toString()} />
+      )}
+    </main>
+  );
+}
+
+function keepingWay(to: string, params: URLSearchParams): string {
+  const url = new URL(to, location.origin);
+  const query = changed(url.searchParams, { view: params.get("view"), inliers: params.get("inliers") });
+  return `${url.pathname}?${query}`;
+}
+
+interface BenchProps {
+  index: string;
+  found: Registered;
+  params: URLSearchParams;
+  writable: boolean;
+}
+
+function Bench({ index, found, params, writable }: BenchProps) {
+  const [judged, setJudged] = useState<Verdict | null>(found.judgement);
+  useEffect(() => setJudged(found.judgement), [found]);
+  const way = WAYS.find((one) => one === params.get("view")) ?? "side";
+  const inliers = params.get("inliers") === "1";
+  const show = (chosen: Way): void => adjust({ view: chosen });
+  const { a, b } = found;
+  const judgeable = writable && a.image !== null && b.image !== null;
+  const decide = (verdict: Verdict): void => {
+    if (!judgeable || a.image === null || b.image === null) return;
+    void judge(index, { image: a.image, region: a.region }, { image: b.image, region: b.region }, verdict).then(() => setJudged(verdict));
+  };
+  useKeys([
+    ...WAYS.map((one, i) => ({ keys: [String(i + 1)], does: `way.${one}` as const, act: () => show(one) })),
+    { keys: ["i"], does: "keys.inliers", act: () => adjust({ inliers: inliers ? null : 1 }) },
+    ...(judgeable
+      ? ([
+          { keys: ["s"], does: "keys.same", act: () => decide("same") },
+          { keys: ["d"], does: "keys.different", act: () => decide("different") },
+          { keys: ["u"], does: "keys.unsure", act: () => decide("unsure") },
+        ] as const)
+      : []),
+  ]);
+  return (
+    <>
+      <section class="bench" aria-label={t("compare.title")}>
+        <div class="tools">
+          <Switch label={t("compare.way")} options={WAYS.map((one) => [one, t(`way.${one}`)])} value={way} onChoose={show} />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={inliers}
+              onChange={(event) => adjust({ inliers: event.currentTarget.checked ? 1 : null })}
+            />{" "}
+            {t("compare.inliers", { n: found.inliers })}
+          </label>
+        </div>
+        <Stage pictures={found.pictures} names={[a.title, b.title]} way={way} points={inliers ? inFrame(found) : null} />
+        <p class="hint">{t(`way.${way}.hint`)}</p>
+      </section>
+      <aside>
+        <h1>{t("compare.title")}</h1>
+        <Sides index={index} side={a} letter="A" />
+        <Sides index={index} side={b} letter="B" />
+        <Badges relation={found.relation} rotation={found.rotation} />
+        <Sure falseAlarms={found.false_alarms} />
+        <Facts
+          rows={[
+            [t("compare.scale"), t("compare.times", { times: number(found.scale, { maximumFractionDigits: 2 }) })],
+            [t("compare.agreeing"), number(found.inliers)],
+          ]}
+        />
+        {judgeable && (
+          <section>
+            <h2>{t("verdict.ask")}</h2>
+            <VerdictButtons value={judged} onJudge={decide} />
+            <p class="note" role="status">
+              {judged && t("verdict.kept")}
+            </p>
+          </section>
+        )}
+        <Block address={found.verdict} />
+      </aside>
+    </>
+  );
+}
+
+function Sides({ index, side, letter }: { index: string; side: Side; letter: string }) {
+  const title = <Title shown={side} />;
+  return (
+    <section class="side">
+      <h2 class="name">
+        <span class="rank">{letter}</span> {side.image === null ? title : <ImageLink index={index} id={side.image} children={title} />}
+      </h2>
+      <Facts rows={Object.entries(side.metadata)} />
+    </section>
+  );
+}
+
+/** The inliers, from pixels of the query to those of the frame. */
+function inFrame({ frame, points }: Registered): Point[] {
+  const [left, top, width, height] = frame.region;
+  return points.a.map(([x, y]) => [((x - left) * frame.width) / width, ((y - top) * frame.height) / height]);
+}
+
+/** One block, or a copy of it: asked for by a button, for it takes seconds. */
+function Block({ address: where }: { address: string }) {
+  const [wanted, setWanted] = useState(false);
+  const verdict = useAnswer<BlockVerdict>(wanted ? where : null);
+  const percent = (value: number): string => number(value, { style: "percent", maximumFractionDigits: 2 });
+  return (
+    <section>
+      <h2>{t("block.title")}</h2>
+      {!wanted && (
+        <button type="button" onClick={() => setWanted(true)}>
+          {t("block.ask")}
+        </button>
+      )}
+      {wanted && !verdict.data && !verdict.refused && <Busy />}
+      {verdict.refused && <Problem refused={verdict.refused} />}
+      {verdict.data && (
+        <div role="status">
+          <p class={`verdict ${verdict.data.verdict}`}>{t(`block.${verdict.data.verdict}`)}</p>
+          <p class="note">{t(`block.${verdict.data.verdict}.means`)}</p>
+          <Facts
+            rows={[
+              [t("block.agreement"), number(verdict.data.agreement, { maximumFractionDigits: 2 })],
+              [t("block.deformation"), percent(verdict.data.deformation)],
+              [t("block.coverage"), `A ${percent(verdict.data.coverage[0])}, B ${percent(verdict.data.coverage[1])}`],
+              [t("block.lost.b"), number(verdict.data.lost_on_b.length)],
+              [t("block.lost.a"), number(verdict.data.lost_on_a.length)],
+            ]}
+          />
+          {verdict.data.printed_first && <p>{t(`block.first.${verdict.data.printed_first}`)}</p>}
+        </div>
+      )}
+    </section>
+  );
+}
