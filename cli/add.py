@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import device_option, format_option, index_argument, quiet_option
+from cli.options import (
+    device_option,
+    format_option,
+    index_argument,
+    quiet_option,
+    require_one_place,
+    scheduler_option,
+)
 from cli.output import one_line, write_record
 from cli.progress import Progress
 from index.settings import Settings
@@ -85,6 +92,7 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
     "--allow-private", is_flag=True, help="Let manifests name servers on this machine and in private networks."
 )
 @device_option
+@scheduler_option
 @format_option
 @quiet_option
 def add(
@@ -99,6 +107,7 @@ def add(
     metadata_key: str | None,
     zone_files: tuple[Path, ...],
     allow_private: bool,
+    scheduler: str | None,
     form: Format,
     quiet: bool,
 ) -> int:
@@ -124,11 +133,14 @@ def add(
       calque add scans.calque scans/ --zones alto/ --metadata catalogue.csv
       calque add scans.calque --metadata catalogue.csv --metadata-key shelfmark
       calque add fine.calque scans/ --features xfeat --vocabulary fine.h5
+      calque add scans.calque scans/ --scheduler tcp://host:8786
     """
     if not (sources or table or zone_files):
         raise click.UsageError("name a SOURCE, or give --metadata or --zones for the images that are in")
     if metadata_key is not None and table is None:
         raise click.UsageError("--metadata-key names a column of the table that --metadata gives")
+    require_one_place(scheduler, "--workers", workers)
+    from index.cluster import connected
     from index.fetching import Fetcher
     from index.metadata import match, read_table
 
@@ -137,7 +149,7 @@ def add(
     given = {"work_size": work_size, "max_features": max_features}
     started = time.monotonic()
     settled = {name: value for name, value in given.items() if value is not None}
-    with _opened(index, settled, vocabulary, features, make=bool(sources)) as opened:
+    with connected(scheduler) as cluster, _opened(index, settled, vocabulary, features, make=bool(sources)) as opened:
         with Progress("images", quiet=quiet) as progress:
             report = opened.add(
                 sources,
@@ -145,6 +157,7 @@ def add(
                 progress=lambda done, total, *_: progress.update(done, total),
                 zones=zones,
                 fetcher=Fetcher(allow_private=allow_private),
+                cluster=cluster,
             )
         report.failed += damaged
         problems = [(str(told.source), f"{told.image!r} is no image of the index") for told in opened.add_zones(zones)]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from cli.exports import DOCUMENTS, base_url_option, write_document
-from cli.options import format_option_of, index_argument, quiet_option, where_option
+from cli.options import (
+    device_option,
+    format_option_of,
+    index_argument,
+    quiet_option,
+    require_one_place,
+    scheduler_option,
+    where_option,
+)
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
 
@@ -58,6 +66,8 @@ _COLUMNS = [
     help="Folder for a report.html with the members of each group laid upon each other.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@device_option
+@scheduler_option
 @base_url_option
 @format_option_of((*FORMATS, "graphml", *DOCUMENTS))
 @quiet_option
@@ -69,6 +79,7 @@ def groups(
     where: str | None,
     output: Path | None,
     threads: int | None,
+    scheduler: str | None,
     base_url: str,
     form: str,
     quiet: bool,
@@ -89,7 +100,10 @@ def groups(
       calque groups scans.calque -o groups/ --where "date<1520"
       calque groups woodcuts.calque --collate --format csv > blocks.csv
       calque groups scans.calque --max-false-alarms 1e-6 --format graphml > groups.graphml
+      calque groups scans.calque --scheduler tcp://host:8786
     """
+    require_one_place(scheduler, "--threads", threads)
+    from index.cluster import connected
     from index.groups import FURNITURE
     from index.groups import groups as group_images
     from index.links import Links, find_links
@@ -97,8 +111,8 @@ def groups(
 
     with Index.open(index) as opened, Links(opened.path) as links:
         only = None if where is None else opened.select(where)
-        with Progress("images", quiet=quiet) as progress:
-            asked = find_links(opened, links, threads=threads, progress=progress.update)
+        with connected(scheduler) as cluster, Progress("images", quiet=quiet) as progress:
+            asked = find_links(opened, links, threads=threads, cluster=cluster, progress=progress.update)
             for name, reason in asked.failed:
                 progress.message(one_line(f"calque: {name}: {reason}"))
         pages = None if furniture else FURNITURE

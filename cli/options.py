@@ -21,6 +21,8 @@ __all__ = [
     "index_argument",
     "quiet_option",
     "region_option",
+    "require_one_place",
+    "scheduler_option",
     "where_option",
 ]
 
@@ -60,6 +62,20 @@ device_option = click.option(
     expose_value=False,
     help="Where networks run; auto takes a GPU if there is one.  [default: CALQUE_DEVICE, else auto]",
 )
+
+scheduler_option = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Let the workers of a Dask cluster do it, such as tcp://host:8786; they must see the same folders "
+    "(docs/cluster.md).",
+)
+
+
+def require_one_place(scheduler: str | None, option: str, value: int | None) -> None:
+    """Refuse an option that says how this machine is to work where a cluster is to."""
+    if scheduler is not None and value is not None:
+        raise click.UsageError(f"with --scheduler the cluster's workers do it; leave {option} out")
+
 
 index_argument = click.argument("index", type=click.Path(path_type=Path))
 

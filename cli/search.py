@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 import click
 
 from cli.exports import DOCUMENTS, export_options, exported, write_document
-from cli.options import format_option_of, index_argument, quiet_option, region_option, where_option
+from cli.options import (
+    device_option,
+    format_option_of,
+    index_argument,
+    quiet_option,
+    region_option,
+    require_one_place,
+    scheduler_option,
+    where_option,
+)
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
 
@@ -64,6 +73,8 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     help="Folder for a report.html with every hit drawn beside its query.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@device_option
+@scheduler_option
 @where_option
 @click.option(
     "--furniture",
@@ -84,6 +95,7 @@ def search(
     queries: Path | None,
     output: Path | None,
     threads: int | None,
+    scheduler: str | None,
     where: str | None,
     furniture: bool,
     crops: Path | None,
@@ -107,9 +119,12 @@ def search(
       calque search scans.calque p12.jpg --region 310,420,500,640 -o proof/
       calque search scans.calque photo.jpg --max-false-alarms 1e-6 --format json
       calque search scans.calque --queries photos.jsonl --format jsonl > answers.jsonl
+      calque search scans.calque --queries photos.jsonl --scheduler tcp://host:8786 --format jsonl > answers.jsonl
       calque search scans.calque photo.jpg --where "date<1920"
       calque search scans.calque photo.jpg --format iiif > manifest.json
     """
+    require_one_place(scheduler, "--threads", threads)
+    from index.cluster import connected
     from index.exports import findings
     from index.search import Query
     from index.store import Index
@@ -131,7 +146,11 @@ def search(
         "threads": threads,
         "furniture": furniture,
     }
-    with Index.open(index) as opened, Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
+    with (
+        Index.open(index) as opened,
+        connected(scheduler) as options["cluster"],
+        Progress("queries", total=len(asked), quiet=quiet or not batch) as progress,
+    ):
         if not opened.calibrated:
             click.echo("calque: with a vocabulary of its own an index gives more false alarms than it claims", err=True)
         if where is not None:

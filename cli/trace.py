@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from cli.exports import DOCUMENTS, export_options, exported, write_document
-from cli.options import format_option_of, quiet_option
+from cli.options import device_option, format_option_of, quiet_option, require_one_place, scheduler_option
 from cli.output import FORMATS, one_line, write_rows
 from cli.progress import Progress
 
@@ -47,6 +47,8 @@ _COLUMNS = [
     help="Folder for a journal, so that an interrupted trace goes on, and for a report.html of everything found.",
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@device_option
+@scheduler_option
 @export_options
 @format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
@@ -57,6 +59,7 @@ def trace(
     top: int | None,
     output: Path | None,
     threads: int | None,
+    scheduler: str | None,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -78,10 +81,13 @@ def trace(
     Examples:
       calque trace archive.calque press.calque -o traced/ --format csv > traced.csv
       calque trace photographs/ press.calque --max-false-alarms 1e-6
+      calque trace archive.calque press.calque -o traced/ --scheduler tcp://host:8786
     """
+    require_one_place(scheduler, "--threads", threads)
     from contextlib import ExitStack
 
     from cli.report_groups import GroupReport
+    from index.cluster import connected
     from index.exports import findings
     from index.store import Index
     from index.tracing import Journal, photos_of
@@ -95,7 +101,8 @@ def trace(
         for failure in unusable:
             progress.message(one_line(f"calque: {failure.name}: {failure.reason}"))
         journal = None if output is None else stack.enter_context(Journal(output, index, **options))
-        answers = trace_photos(index, asked, journal, threads=threads, progress=progress.update, **options)
+        options |= {"threads": threads, "cluster": stack.enter_context(connected(scheduler))}
+        answers = trace_photos(index, asked, journal, progress=progress.update, **options)
         report = (
             None if output is None else stack.enter_context(GroupReport(output, "Traced photographs", "photographs"))
         )

@@ -38,14 +38,17 @@ def from_sql(name: str | bytes) -> str:
 class Database:
     """An open database. Changes happen inside ``with database.transaction():`` only."""
 
-    def __init__(self, path: Path, writable: bool = False) -> None:
-        """Open the database at `path`; `FileNotFoundError` if there is none, `CorruptIndex` if it is something else."""
+    def __init__(self, path: Path, writable: bool = False, still: bool = False) -> None:
+        """Open the database at `path`; `FileNotFoundError` if there is none, `CorruptIndex` if it is something else.
+
+        `still` promises that nobody changes it: then a reader asks no one, which on a network's folder it cannot.
+        """
         self.path = path
         self.writable = writable
         if not path.is_file():
             raise FileNotFoundError(path)
         with self.naming_errors():
-            self._db = _connect(path, writable)
+            self._db = _connect(path, writable, still)
 
     @contextmanager
     def naming_errors(self) -> Iterator[None]:
@@ -106,7 +109,7 @@ class Database:
         ]
 
 
-def _connect(path: Path, writable: bool) -> sqlite3.Connection:
+def _connect(path: Path, writable: bool, still: bool) -> sqlite3.Connection:
     """Return a connection; `immutable` where a folder cannot be written and SQLite thus cannot coordinate readers."""
     address = path.resolve().as_uri()
     if writable:
@@ -114,14 +117,14 @@ def _connect(path: Path, writable: bool) -> sqlite3.Connection:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA synchronous = FULL")
         return db
-    if os.access(path.parent, os.W_OK):
+    if os.access(path.parent, os.W_OK) and not still:
         return sqlite3.connect(
             f"{address}?mode=ro", uri=True, isolation_level=None, timeout=60, check_same_thread=False
         )
     log = path.with_name(f"{path.name}-wal")
     if log.exists() and log.stat().st_size:
         raise CorruptIndex(
-            f"{path.parent} is read-only, but was copied or interrupted in the middle of a change; "
-            "run calque check on it once where it can be written"
+            f"{path.parent} is being changed, or is read-only and was copied or interrupted in the middle of a change; "
+            "wait until it is done, or run calque check on it once where it can be written"
         )
     return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)

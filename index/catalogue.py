@@ -179,8 +179,8 @@ class Catalogue(Database):
         What is known of the images besides their features.
     """
 
-    def __init__(self, path: Path, writable: bool = False) -> None:
-        """Open the catalogue at `path`; a writer brings one of an older format up to date.
+    def __init__(self, path: Path, writable: bool = False, still: bool = False) -> None:
+        """Open the catalogue at `path`; a writer brings one of an older format up to date. `still`: as of `Database`.
 
         Raises
         ------
@@ -191,7 +191,7 @@ class Catalogue(Database):
         SettingsMismatch
             If it was made by a newer calque.
         """
-        super().__init__(path, writable)
+        super().__init__(path, writable, still)
         self.annotations = Annotations(self)
         try:
             with self.naming_errors():

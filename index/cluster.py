@@ -74,7 +74,7 @@ class Cluster:
             raise MissingDependency(
                 f"{error.name or 'distributed'} is not installed; install it with: pip install 'calque[cluster]'"
             ) from error
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
+        logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
         self.scheduler = scheduler
         self._patience = patience
         try:
@@ -115,7 +115,7 @@ class Cluster:
             If there have been none for longer than one is patient, or the scheduler is gone.
         """
         try:
-            threads = sum(self.client.nthreads().values())
+            threads: int = sum(self.client.nthreads().values())
         except (OSError, ValueError, RuntimeError) as error:
             raise self.lost() from error
         if threads:
@@ -126,6 +126,15 @@ class Cluster:
                 f"`dask worker {self.scheduler} --nthreads 1`; {_RERUN}"
             )
         return threads
+
+    def pool(
+        self,
+        prepare: Callable[..., Callable[[Task], Result]],
+        arguments: tuple[Any, ...],
+        file_of: Callable[[Task], Path | None],
+    ) -> ClusterPool[Task, Result]:
+        """Return a pool of its workers; see `ClusterPool`."""
+        return ClusterPool(prepare, arguments, self, file_of)
 
     def lost(self) -> CalqueError:
         """Return the error that the scheduler is gone."""

@@ -64,6 +64,11 @@ class Contents:
         return not (self.path / VOCABULARY_FILE).is_file()
 
     @property
+    def state(self) -> tuple[int, int]:
+        """What tells the images that are in from those of another time: their number, and the next one's id."""
+        return self._catalogue.counts()[0], self._catalogue.next_id
+
+    @property
     def segments(self) -> Sequence[Segment]:
         """The segments, mapped; ``alive`` tells which of their images are in."""
         if self._segments is None:

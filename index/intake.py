@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from index.annotations import Zone
     from index.catalogue import Catalogue, ImageRecord
+    from index.cluster import Cluster, ClusterPool
     from index.encoding import EncodedImage
     from index.iiif import Library
     from index.items import Pending, SourceFailure, SourceItem
@@ -179,16 +180,27 @@ def _zoned(item: SourceItem, zones: ZoneFinder) -> SourceItem:
 
 
 def encode_all(
-    jobs: Iterable[Job], settings: Settings, factory: EncoderFactory, workers: int
+    jobs: Iterable[Job], settings: Settings, factory: EncoderFactory, workers: int, cluster: Cluster | None = None
 ) -> Generator[tuple[Job, Encoded | Failed], None, None]:
-    """Yield each job with its outcome, in order: from `workers` processes, or from this one if that is 0."""
+    """Yield each job with its outcome, in order.
+
+    From the workers of a cluster if there is one, or else from `workers` processes, or from this one if that is 0.
+    """
     with ExitStack() as stack:
-        if workers == 0:
+        pool: WorkerPool[Job, Encoded] | ClusterPool[Job, Encoded]
+        if cluster is not None:
+            pool = stack.enter_context(cluster.pool(_encoding, (factory, settings), _file_of))
+            yield from pool.map(jobs)
+        elif workers == 0:
             function = _encoding(factory, settings)
             yield from ((job, attempt(function, job)) for job in jobs)
         else:
-            pool: WorkerPool[Job, Encoded] = WorkerPool(_encoding, (factory, settings), workers)
-            yield from stack.enter_context(pool).map(jobs)
+            pool = stack.enter_context(WorkerPool(_encoding, (factory, settings), workers))
+            yield from pool.map(jobs)
+
+
+def _file_of(job: Job) -> Path | None:
+    return None if job.problem else job.item.path
 
 
 def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], Encoded]:

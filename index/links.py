@@ -12,6 +12,7 @@ import math
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -22,7 +23,9 @@ from index._sqlite import Database
 from index.pictures import look_like_pictures, pictures_on
 from index.places import overlaps
 from index.search import Query, search
+from index.store import Index
 from index.verification import RELATIONS
+from index.workers import Failed
 from matcher.errors import CalqueError, InputError
 from matcher.types import Region
 
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from index.catalogue import ImageRecord
+    from index.cluster import Cluster
     from index.search import Answer
-    from index.store import Index
 
 __all__ = ["LINK", "LINKS_FILE", "SPREAD", "Asked", "Links", "find_links", "spots"]
 
@@ -190,6 +193,7 @@ def find_links(
     *,
     max_false_alarms: float = 1.0,
     threads: int | None = None,
+    cluster: Cluster | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Asked:
     """Ask the images of an index that have not been asked before, and enter what they are found on.
@@ -202,6 +206,8 @@ def find_links(
         As of `index.search.search`; images asked with fewer are asked again.
     threads : int, optional
         By default one per core.
+    cluster : Cluster, optional
+        Whose workers ask, an image for each thread of theirs; they must see the index and its images by the same paths.
     progress : callable, optional
         Called as ``progress(done, total)``.
     """
@@ -210,16 +216,47 @@ def find_links(
     log_chance = math.log10(max_false_alarms / max(1, len(records)))
     asked = links.asked()
     todo = [record for record in records.values() if asked.get(record.id, -math.inf) < log_chance]
-    asking = _Asking(index, list(records.values()), max_false_alarms, threads)
+    outcomes = _outcomes(index, todo, max_false_alarms, threads, cluster)
     failed: list[tuple[str, str]] = []
-    for start in range(0, len(todo), _BATCH):
-        batch = todo[start : start + _BATCH]
-        found = asking.answers(batch)
-        links.enter([(record, found[record.id]) for record in batch if record.id in found], log_chance)
-        failed += asking.failed
+    done = 0
+    while batch := list(islice(outcomes, _BATCH)):
+        links.enter([(record, found) for record, found in batch if not isinstance(found, Failed)], log_chance)
+        failed += [(record.name, found.reason) for record, found in batch if isinstance(found, Failed)]
+        done += len(batch)
         if progress is not None:
-            progress(start + len(batch), len(todo))
+            progress(done, len(todo))
     return Asked(len(todo), failed)
+
+
+def _outcomes(
+    index: Index,
+    todo: Sequence[ImageRecord],
+    max_false_alarms: float,
+    threads: int | None,
+    cluster: Cluster | None,
+) -> Iterator[tuple[ImageRecord, NDArray | Failed]]:
+    """Yield the images with their links, `LINK` arrays, in order."""
+    if cluster is not None:
+        arguments = index.path.absolute(), index.state, max_false_alarms
+        with cluster.pool(_asking, arguments, lambda record: Path(record.path)) as pool:
+            yield from pool.map(todo)
+        return
+    asking = _Asking(index, max_false_alarms, threads)
+    for start in range(0, len(todo), _BATCH):
+        yield from asking.answers(todo[start : start + _BATCH])
+
+
+def _asking(folder: Path, state: tuple[int, int], max_false_alarms: float) -> Callable[[ImageRecord], NDArray]:
+    """Open an index and return what asks one of its images; runs on a worker."""
+    asking = _Asking(Index.open(folder, state=state), max_false_alarms, 1)
+
+    def ask(record: ImageRecord) -> NDArray:
+        ((_, found),) = asking.answers([record])
+        if isinstance(found, Failed):
+            raise InputError(found.reason)
+        return found
+
+    return ask
 
 
 class _Asking:
@@ -230,19 +267,16 @@ class _Asking:
     of it alone, and what looks like type is not linked at all, unless a layout says that it is a picture.
     """
 
-    def __init__(
-        self, index: Index, records: Sequence[ImageRecord], max_false_alarms: float, threads: int | None
-    ) -> None:
+    def __init__(self, index: Index, max_false_alarms: float, threads: int | None) -> None:
         self._index = index
-        self._ids = {(record.path, record.page): record.id for record in records}
+        self._ids = {(record.path, record.page): record.id for record in index.images()}
         self._limit = max_false_alarms
         self._threads = threads
-        self.failed: list[tuple[str, str]] = []
 
-    def answers(self, batch: Sequence[ImageRecord]) -> dict[int, NDArray]:
-        """Return the links of each image, `LINK` arrays; `failed` are those of the batch that could not be asked."""
-        self.failed = []
+    def answers(self, batch: Sequence[ImageRecord]) -> list[tuple[ImageRecord, NDArray | Failed]]:
+        """Return the images with their links, `LINK` arrays."""
         found: dict[int, list[NDArray]] = {}
+        failed: dict[int, Failed] = {}
         again: list[tuple[ImageRecord, bool, NDArray[np.float64]]] = []
         for record, answer in self._asked([(record, None) for record in batch]):
             try:
@@ -250,7 +284,7 @@ class _Asking:
                     raise InputError(answer.error)
                 links, places, known = self._of_whole(record, self._links(record.id, answer))
             except InputError as error:
-                self.failed.append((record.name, str(error)))
+                failed[record.id] = Failed(str(error))
                 continue
             found[record.id] = [links]
             again += [(record, known, place) for place in places]
@@ -262,7 +296,7 @@ class _Asking:
             times = Counter([record.id, *links["b"].tolist()])
             if known or sum(count > 1 for count in times.values()) < 2:
                 found[record.id].append(links)
-        return {image: np.concatenate(parts) for image, parts in found.items()}
+        return [(image, failed.get(image.id) or np.concatenate(found[image.id])) for image in batch]
 
     def _asked(self, what: Sequence[tuple[ImageRecord, Region | None]]) -> Iterator[tuple[ImageRecord, Answer]]:
         queries = [Query("", Path(record.path), region, record.page) for record, region in what]

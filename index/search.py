@@ -13,8 +13,9 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from itertools import chain, islice, repeat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,16 +24,18 @@ from index.answers import Answer, Hit, Query, answer_as_dict
 from index.asking import QUERY_FEATURES, Extracted, extract
 from index.furniture import NEIGHBOURS, furniture_of
 from index.verification import RELATIONS, Variant
-from index.workers import default_workers
+from index.workers import Failed, default_workers
 from matcher.errors import CalqueError, InputError
 from matcher.geometry import Tolerance, estimate
 from matcher.registry import extractor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from index.cluster import Cluster
     from index.furniture import Furniture
     from index.segment import Segment
     from index.store import Index
@@ -78,6 +81,7 @@ def search(
     only: Collection[int] | None = None,
     furniture: bool = False,
     threads: int | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[Answer]:
     """Answer queries in their order.
 
@@ -99,6 +103,8 @@ def search(
         titles (`index.furniture`). Framed regions always are.
     threads : int, optional
         By default one per core. The answers do not depend on it.
+    cluster : Cluster, optional
+        Whose workers answer, one query for each thread of theirs; they must see index and queries by the same paths.
 
     Yields
     ------
@@ -109,6 +115,10 @@ def search(
         raise InputError(f"top must be 1 or more, got {top}")
     if not max_false_alarms > 0:
         raise InputError(f"max_false_alarms must be above 0, got {max_false_alarms}")
+    if cluster is not None:
+        options = {"top": top, "max_false_alarms": max_false_alarms, "relations": relations, "furniture": furniture}
+        yield from _on_cluster(cluster, index, queries, {**options, "only": only})
+        return
     threads = threads or default_workers()
     vocabulary = index.vocabulary
     extractor = extractor_of(vocabulary.features, QUERY_FEATURES, vocabulary.likeness)
@@ -121,6 +131,34 @@ def search(
             wait(extracted)
             for query, features in zip(batch, extracted, strict=True):
                 yield searcher.answer(query, features, top, max_false_alarms)
+
+
+def _on_cluster(
+    cluster: Cluster, index: Index, queries: Iterable[Query], options: Mapping[str, Any]
+) -> Iterator[Answer]:
+    """Answer queries in their order on the workers of a cluster."""
+    tasks = ((query, query.image.absolute()) for query in queries)
+    with cluster.pool(_answering, (index.path.absolute(), index.state, options), lambda task: task[1]) as pool:
+        for (query, _), outcome in pool.map(tasks):
+            if isinstance(outcome, Failed):
+                outcome = Answer(query.id, query.image, query.region, 0.0, (), error=outcome.reason, page=query.page)
+            yield outcome
+
+
+def _answering(
+    folder: Path, state: tuple[int, int], options: Mapping[str, Any]
+) -> Callable[[tuple[Query, Path]], Answer]:
+    """Open an index and return what answers a query, whose file is at an absolute path; runs on a worker."""
+    from index.store import Index
+
+    index = Index.open(folder, state=state)
+
+    def answer(task: tuple[Query, Path]) -> Answer:
+        query, path = task
+        (found,) = search(index, [replace(query, image=path)], threads=1, **options)
+        return replace(found, image=query.image)
+
+    return answer
 
 
 class _Ballot(NamedTuple):

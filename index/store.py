@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from index.annotations import Annotations, Judgement, Zone
+    from index.cluster import Cluster
     from index.fetching import Fetcher
     from index.zones import PageZones, ZoneFinder
 
@@ -109,7 +110,13 @@ class Index(Contents):
 
     @classmethod
     def open(
-        cls, path: Path | str, writable: bool = False, *, settings: Settings | None = None, damaged: bool = False
+        cls,
+        path: Path | str,
+        writable: bool = False,
+        *,
+        settings: Settings | None = None,
+        damaged: bool = False,
+        state: tuple[int, int] | None = None,
     ) -> Index:
         """Open the index in the folder `path`.
 
@@ -123,6 +130,9 @@ class Index(Contents):
             If given, what the index must have been made with.
         damaged : bool
             Whether to leave out damaged segments, for `check` and `repair`, rather than refuse.
+        state : (int, int), optional
+            If given, the `state` that the index must have, and which nobody changes while it is open: so it can be read
+            on other machines, too, by way of a network's folder.
 
         Raises
         ------
@@ -141,7 +151,7 @@ class Index(Contents):
         with _explaining(path):
             lock = WriterLock(path / _LOCK) if writable else None
             try:
-                index = cls(path, Catalogue(path / CATALOGUE, writable), lock, damaged)
+                index = cls(path, Catalogue(path / CATALOGUE, writable, state is not None), lock, damaged)
             except BaseException:
                 if lock is not None:
                     lock.release()
@@ -149,6 +159,8 @@ class Index(Contents):
         try:
             if settings is not None:
                 index.settings.require(settings, path)
+            if state not in (None, index.state):
+                raise CalqueError(f"{path} has been changed meanwhile; run the same command again")
             if writable:
                 index._files.sweep()
                 for file in path.glob(f".{CATALOGUE}{TEMPORARY_SUFFIX}*"):
@@ -186,6 +198,7 @@ class Index(Contents):
         encoder_factory: EncoderFactory | None = None,
         zones: ZoneFinder | None = None,
         fetcher: Fetcher | None = None,
+        cluster: Cluster | None = None,
     ) -> AddReport:
         """Bring the index up to date with `sources`: add what is new, replace what has changed.
 
@@ -203,6 +216,8 @@ class Index(Contents):
             What is known of parts of the pages; `add_zones` notes it of pages that are in already.
         fetcher : Fetcher, optional
             Fetches what manifests name, by default politely and from public servers only.
+        cluster : Cluster, optional
+            Whose workers encode, rather than processes of this machine; they must see `sources` by the same paths.
 
         Raises
         ------
@@ -218,11 +233,11 @@ class Index(Contents):
         fetcher, zones = fetcher or Fetcher(), zones or ZoneFinder(())
         library = Library(fetcher, self.settings.work_size)
         workers = default_workers() if workers is None else workers
-        factory = encoder_factory or partial(default_encoder, self.path)
+        factory = encoder_factory or partial(default_encoder, self.path.absolute())
         planned = plan(sources, self._catalogue, report.skipped, library, zones)
         ready = fetched(planned.jobs, self._catalogue, zones)
         try:
-            with closing(fetcher), closing(encode_all(ready, self.settings, factory, workers)) as outcomes:
+            with closing(fetcher), closing(encode_all(ready, self.settings, factory, workers, cluster)) as outcomes:
                 Addition(self._catalogue, self._files, planned, report).write(outcomes, progress)
         finally:
             self._segments = None

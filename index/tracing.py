@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from index.cluster import Cluster
+
 __all__ = ["JOURNAL_FILE", "Journal", "Photo", "photos_of", "trace"]
 
 JOURNAL_FILE = "trace.sqlite"
@@ -205,6 +207,7 @@ def trace(
     max_false_alarms: float = 1.0,
     top: int | None = None,
     threads: int | None = None,
+    cluster: Cluster | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Answer]:
     """Look for every photograph on the pages of an index.
@@ -215,7 +218,7 @@ def trace(
     photos : sequence of Photo
     journal : Journal, optional
         If given, all photographs that it lacks are asked before the first answer is given.
-    max_false_alarms, top, threads
+    max_false_alarms, top, threads, cluster
         As of `index.search.search`.
     progress : callable, optional
         Called as ``progress(done, total)``.
@@ -226,7 +229,8 @@ def trace(
         One for each photograph, in their order.
     """
     asked = photos if journal is None else journal.missing(photos)
-    found = search(index, (photo.query for photo in asked), max_false_alarms=max_false_alarms, top=top, threads=threads)
+    queries = (photo.query for photo in asked)
+    found = search(index, queries, max_false_alarms=max_false_alarms, top=top, threads=threads, cluster=cluster)
 
     if journal is None:
         for done, answer in enumerate(found, start=1):
