@@ -12,17 +12,17 @@ from index.items import SourceFailure
 from index.zones import PageZones, read_json, read_zones
 from matcher.errors import InputError
 from matcher.images import printable
-from matcher.layout import Layout, LayoutRegion, painted
+from matcher.layout import LayoutRegion
+from matcher.layout_regions import layout_of_regions
 from matcher.types import Region
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["images_of", "known_layout", "read_layout_truth", "region_of"]
+    from matcher.layout import Layout
 
-_CELLS = 512
-"""Cells, along the long side of a page, of the grid that known zones are drawn on."""
+__all__ = ["images_of", "known_layout", "read_layout_truth", "region_of"]
 
 
 def read_layout_truth(path: str | os.PathLike[str], part: str | None = None) -> list[PageZones]:
@@ -75,11 +75,7 @@ def region_of(zone: Zone) -> LayoutRegion:
 
 def known_layout(zones: Sequence[Zone], width: int, height: int) -> Layout:
     """Return the layout that zones, in pixels of an image of this size, amount to; what is ``other`` is left out."""
-    regions = [region_of(zone) for zone in zones if zone.kind != "other"]
-    regions.sort(key=lambda region: -region.score)
-    factor = min(1.0, _CELLS / max(width, height))
-    shape = max(1, round(height * factor)), max(1, round(width * factor))
-    return Layout(width, height, tuple(regions), painted(regions, width, height, shape))
+    return layout_of_regions((region_of(zone) for zone in zones if zone.kind != "other"), width, height)
 
 
 def _pages(document: list[Any], source: Path, part: str | None) -> Iterator[PageZones]:

@@ -25,15 +25,29 @@ if TYPE_CHECKING:
 __all__ = ["Classical"]
 
 _LONG_SIDE = 1000
-_INK = 0.72
+_INK = 0.66
 """Share of the paper's light below which Otsu's threshold is never put, nor above 0.9."""
 _LETTERS = (4, 40)
 """Heights, in pixels, that letters may have."""
-_TALL = 4.0
+_TALL = 5.0
 """Heights of letters from which on a component is no letter, nor a few that touch."""
-_SOLID = 2.0
+_INITIAL = 3.0
+"""Heights of letters from which on a compact component is an initial."""
+_MASS = 0.4
+"""Share of its box that an initial inks."""
+_EDGE = 0.05
+"""Share of a side of the scan along which a shadow touches it."""
+_MARGIN = 0.01
+"""Share of the page's sides that is its edge."""
+_GAP = 4.0, 6.0
+"""Heights of letters between words and between lines, at most, in a block of text."""
+_BESIDE = 0.3
+"""Share of the strip to the right of an initial that is text."""
+_SMALL = 0.02
+"""Share of the page below which a picture is an ornament."""
+_SOLID = 3.0
 """Heights of letters over which pictures are solid once small gaps are closed."""
-_SMALLEST = 2.5
+_SMALLEST = 3.0
 """Heights of letters that a picture has at least, either way."""
 _THIN = 0.6
 """Heights of letters below which a long component is a rule."""
@@ -66,7 +80,9 @@ class Classical:
             score = 1.0 - math.exp(-area / (12.0 * letter) ** 2)
             regions.append(LayoutRegion(kind, _on_scan(box, scale), round(score, 4)))
         regions.sort(key=lambda region: -region.score)
-        blocks, _ = cv2.findContours((labels == CLASSES.index("text")).astype(np.uint8), cv2.RETR_EXTERNAL, 2)
+        blocks, _ = cv2.findContours(
+            (labels == CLASSES.index("text")).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        )
         for block in blocks:
             box = tuple(map(int, cv2.boundingRect(block)))
             outline = (block[:, 0].astype(np.float64) + 0.5) * scale - 0.5
@@ -106,13 +122,19 @@ class _Parts(NamedTuple):
         return np.asarray((thin < _THIN * letter) & (long > 8 * thin) & (long > 3 * letter))
 
     def borders(self) -> NDArray[np.bool_]:
-        """Return which are shadows at the edge of the scan: they touch it along a third of a side."""
+        """Return which are shadows at the edge of the scan, and what hangs together with them."""
         shadows = np.zeros(len(self.stats), dtype=bool)
         for edge in (self.labels[0], self.labels[-1], self.labels[:, 0], self.labels[:, -1]):
             counts = np.bincount(edge, minlength=len(self.stats))
-            shadows |= counts > len(edge) / 3
+            shadows |= counts > _EDGE * len(edge)
         shadows[0] = False
         return shadows
+
+    def initials(self, letter: float) -> NDArray[np.bool_]:
+        """Return which are large letters: as high as a few, about as wide as high, and of thick strokes."""
+        _, _, width, height, area = self.stats.T
+        high = (height > _INITIAL * letter) & (height <= _TALL * letter)
+        return np.asarray(high & (width > 0.5 * height) & (width < 1.6 * height) & (area > _MASS * width * height))
 
     def where(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return the pixels of the components chosen."""
@@ -142,6 +164,7 @@ def _ink(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _pictures(ink: NDArray[np.uint8], parts: _Parts, letter: float) -> tuple[list[_Box], list[float]]:
     """Return the boxes of pictures, and how many pixels of each say that it is one."""
     tall = np.asarray(parts.stats[:, cv2.CC_STAT_HEIGHT] > _TALL * letter)
+    tall |= parts.initials(letter)
     tall[0] = False
     closed = cv2.morphologyEx(ink, cv2.MORPH_CLOSE, _square(letter / 3))
     solid = cv2.morphologyEx(closed, cv2.MORPH_OPEN, _square(_SOLID * letter))
@@ -151,9 +174,18 @@ def _pictures(ink: NDArray[np.uint8], parts: _Parts, letter: float) -> tuple[lis
     boxes = [
         tuple(map(int, stats[i, :4]))
         for i in np.flatnonzero(evidence)
-        if i and min(stats[i, 2], stats[i, 3]) >= _SMALLEST * letter
+        if i and min(stats[i, 2], stats[i, 3]) >= _SMALLEST * letter and not _is_shadow(stats[i], ink.shape)
     ]
     return _merged(boxes, sure)
+
+
+def _is_shadow(box: NDArray[np.int32], shape: tuple[int, ...]) -> bool:
+    """Return whether a box is a strip along the edge of the scan."""
+    x, y, width, height = map(int, box[:4])
+    high, wide = shape
+    beside = min(x, wide - x - width) < _MARGIN * wide and width < wide / 2
+    above = min(y, high - y - height) < _MARGIN * high and height < high / 2
+    return beside or above
 
 
 def _merged(boxes: list[_Box], sure: NDArray[np.uint8]) -> tuple[list[_Box], list[float]]:
@@ -174,10 +206,13 @@ def _text(ink: NDArray[np.uint8], boxes: list[_Box], letter: float) -> NDArray[n
     left = ink.copy()
     for x, y, width, height in boxes:
         left[y : y + height, x : x + width] = 0
-    lines = cv2.morphologyEx(left, cv2.MORPH_CLOSE, _rectangle(2.5 * letter, 1))
+    lines = cv2.morphologyEx(left, cv2.MORPH_CLOSE, _rectangle(_GAP[0] * letter, 1))
     lines = cv2.morphologyEx(lines, cv2.MORPH_OPEN, _rectangle(2 * letter, max(2.0, letter / 3)))
-    blocks = cv2.morphologyEx(lines, cv2.MORPH_CLOSE, _rectangle(2.5 * letter, 3 * letter))
+    blocks = cv2.morphologyEx(lines, cv2.MORPH_CLOSE, _rectangle(_GAP[0] * letter, _GAP[1] * letter))
     blocks = cv2.morphologyEx(blocks, cv2.MORPH_OPEN, _rectangle(3 * letter, 0.7 * letter))
+    outlines, _ = cv2.findContours(blocks, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    for outline in outlines:
+        cv2.fillConvexPoly(blocks, cv2.convexHull(outline), 1)
     for x, y, width, height in boxes:
         blocks[y : y + height, x : x + width] = 0
     return np.asarray(blocks, np.uint8)
@@ -189,9 +224,9 @@ def _kind(box: _Box, text: NDArray[np.uint8], letter: float) -> str:
     high, wide = text.shape
     beside = text[y : y + height, x + width : x + width + round(6 * letter)]
     squarish = 0.5 < width / height < 1.6
-    if squarish and max(width / wide, height / high) < 0.3 and beside.size and beside.mean() > 0.3:
+    if squarish and max(width / wide, height / high) < 0.3 and beside.size and beside.mean() > _BESIDE:
         return "initial"
-    if width > 3.5 * height or width * height < 0.03 * wide * high:
+    if width > 3.5 * height or width * height < _SMALL * wide * high:
         return "ornament"
     return "illustration"
 
