@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "remove": ("cli.remove", "Take images or folders out of an index."),
     "compact": ("cli.compact", "Rewrite an index without what was removed."),
     "train": ("cli.train", "Train a vocabulary for an unusual collection."),
+    "serve": ("webui.command", "Show indexes on a page in the browser: draw a box, see where else it is."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
 _GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace")

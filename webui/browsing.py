@@ -1,0 +1,247 @@
+"""Indexes and their images: lists, sorted and filtered; facets; one image with what is known of it."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter, OrderedDict
+from typing import TYPE_CHECKING, Any, cast
+
+from index.exports import readable
+from index.where import OWN_KEYS, parse
+from index.where import select as select_images
+from webui import shapes
+from webui.contract import Call, Operation
+from webui.imaging import Picture, thumbnail_address
+from webui.problems import Refusal, plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from index.catalogue import ImageRecord
+    from webui.shelf import Holding, Snapshot
+
+__all__ = ["OPERATIONS", "Listings", "chosen", "shown"]
+
+_SORTED_BY = ("id", "name", "page", "width", "height", "features")
+_KEPT = 16
+_FACETS = 50
+"""Fields told of at once at the most."""
+
+
+class Listings:
+    """The last lists that were asked for: who goes on to the next page need not wait for the first."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], list[int]] = OrderedDict()
+
+    def ids(self, snapshot: Snapshot, where: str, text: str, sort: str) -> list[int]:
+        """Return the ids of the images that fit, in order."""
+        key = (snapshot.name, snapshot.serial, where, text, sort)
+        found = self._kept.get(key)
+        if found is None:
+            found = _ordered(snapshot, chosen(snapshot, where, text), sort)
+            self._kept[key] = found
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return found
+
+
+def chosen(snapshot: Snapshot, where: str = "", text: str = "") -> list[int]:
+    """Return the ids of the images that fit a condition and contain words, ascending.
+
+    Raises
+    ------
+    InputError
+        If `where` is no condition.
+    """
+    ids = list(snapshot.records)
+    if where.strip():
+        records = select_images(parse(where), snapshot.records.values(), snapshot.metadata)
+        ids = [record.id for record in records]
+    words = text.casefold().split()
+    if words:
+        texts = snapshot.texts
+        ids = [image for image in ids if all(word in texts[image] for word in words)]
+    return ids
+
+
+def shown(snapshot: Snapshot, record: ImageRecord) -> dict[str, Any]:
+    """Return what every picture of an index is shown with, as `shapes.Folded` has it."""
+    address = Picture.of(snapshot.name, record).address
+    known = snapshot.metadata.get(record.id, {})
+    name = readable(record.name)
+    return {
+        "id": record.id,
+        "name": name,
+        "page": record.page,
+        "title": _title(name, record.page, known),
+        "width": record.width,
+        "height": record.height,
+        "metadata": dict(known),
+        "iiif": address,
+        "thumbnail": thumbnail_address(address),
+    }
+
+
+def _title(name: str, page: int, metadata: Mapping[str, str]) -> str:
+    title = next((metadata[key] for key in ("title", "Title", "label") if metadata.get(key)), name)
+    return f"{title}, page {page + 1}" if page else title
+
+
+async def indexes(call: Call) -> shapes.Indexes:
+    """List the indexes."""
+    return shapes.Indexes([await call.server.reading.run(_index, holding) for holding in call.server.shelf])
+
+
+async def index(call: Call) -> shapes.Index:
+    """Return what an index holds."""
+    return await call.server.reading.run(_index, call.server.shelf[call.index])
+
+
+def _index(holding: Holding) -> shapes.Index:
+    snapshot = holding.snapshot()
+    return shapes.Index(
+        name=holding.name,
+        images=len(snapshot.records),
+        features=sum(record.n_features for record in snapshot.records.values()),
+        fields=snapshot.fields,
+        ready=holding.ready,
+        calibrated=snapshot.index.calibrated,
+        judgements=len(snapshot.judgements),
+        extractor=snapshot.index.settings.extractor,
+        work_size=snapshot.index.settings.work_size,
+    )
+
+
+async def images(call: Call, query: shapes.ImagesQuery) -> shapes.Images:
+    """List images of an index."""
+    return await call.server.reading.run(_images, call, query)
+
+
+def _images(call: Call, query: shapes.ImagesQuery) -> shapes.Images:
+    snapshot = call.server.shelf[call.index].snapshot()
+    ids = call.server.listings.ids(snapshot, query.where, query.text, query.sort)
+    told = [_image(snapshot, snapshot.records[image]) for image in ids[query.offset : query.offset + query.limit]]
+    return shapes.Images(len(ids), query.offset, query.limit, told)
+
+
+def _image(snapshot: Snapshot, record: ImageRecord) -> shapes.Image:
+    return shapes.Image(**shown(snapshot, record), features=record.n_features)
+
+
+async def image(call: Call) -> shapes.ImageDetail:
+    """Return one image with what is known of it."""
+    return await call.server.reading.run(_detail, call)
+
+
+def _detail(call: Call) -> shapes.ImageDetail:
+    snapshot = call.server.shelf[call.index].snapshot()
+    record = snapshot.record(call.path["image"])
+    ids = list(snapshot.records)
+    before, after = bisect_left(ids, record.id) - 1, bisect_right(ids, record.id)
+    zones = [
+        shapes.Zone(
+            kind=cast("Any", zone.kind),
+            box=cast("Any", tuple(zone.box.as_list())),
+            polygon=None if zone.polygon is None else list(zone.polygon),
+            label=zone.label,
+            score=zone.score,
+            origin=zone.origin,
+        )
+        for zone in snapshot.index.regions(record.id)
+    ]
+    return shapes.ImageDetail(
+        **shown(snapshot, record),
+        features=record.n_features,
+        regions=zones,
+        previous=ids[before] if before >= 0 else None,
+        next=ids[after] if after < len(ids) else None,
+    )
+
+
+async def facets(call: Call, query: shapes.FacetsQuery) -> shapes.Facets:
+    """Count the values of fields among the images that fit."""
+    return await call.server.reading.run(_facets, call, query)
+
+
+def _facets(call: Call, query: shapes.FacetsQuery) -> shapes.Facets:
+    snapshot = call.server.shelf[call.index].snapshot()
+    for name in query.field:
+        if name not in snapshot.fields:
+            raise Refusal(422, f"no image has a field {name!r}; there are: {', '.join(snapshot.fields) or 'none'}")
+    ids = call.server.listings.ids(snapshot, query.where, query.text, "id")
+    wanted = list(dict.fromkeys(query.field))[:_FACETS] or snapshot.fields[:_FACETS]
+    counted: dict[str, Counter[str]] = {name: Counter() for name in wanted}
+    for number in ids:
+        for name, value in snapshot.metadata.get(number, {}).items():
+            if name in counted:
+                counted[name][value] += 1
+    told = [
+        shapes.Facet(
+            field=name,
+            distinct=len(values),
+            images=values.total(),
+            values=[
+                shapes.FacetValue(value, many, f"{_key(name)} = {_quoted(value)}")
+                for value, many in sorted(values.items(), key=lambda item: (-item[1], item[0]))[: query.limit]
+            ],
+        )
+        for name, values in counted.items()
+    ]
+    return shapes.Facets(len(ids), told)
+
+
+async def failures(call: Call) -> shapes.Failures:
+    """List what could not be added."""
+    snapshot = call.server.shelf[call.index].snapshot()
+    found = await call.server.reading.run(snapshot.index.failures)
+    return shapes.Failures([shapes.Unreadable(plain(one.name), one.page, plain(one.reason), one.time) for one in found])
+
+
+def _ordered(snapshot: Snapshot, ids: list[int], sort: str) -> list[int]:
+    field, descending = sort.removeprefix("-"), sort.startswith("-")
+    if field in _SORTED_BY:
+        value = OWN_KEYS[field]
+        keys: list[Any] = [_by_number(str(value(snapshot.records[image]))) for image in ids]
+    elif field in snapshot.fields:
+        keys = [_by_number(snapshot.metadata.get(image, {}).get(field, "")) for image in ids]
+    else:
+        known = ", ".join([*_SORTED_BY, *snapshot.fields])
+        raise Refusal(422, f"nothing is sorted by {field!r}; there are: {known}")
+    told = [place for place in range(len(ids)) if keys[place]]
+    untold = [place for place in range(len(ids)) if not keys[place]]
+    told.sort(key=keys.__getitem__, reverse=descending)
+    return [ids[place] for place in told + untold]
+
+
+def _by_number(text: str) -> Sequence[tuple[int, str]]:
+    """Return a key that sorts text as people do, p2 before p10; an empty one for what is not known."""
+    parts = re.split(r"(\d{1,18})", text.casefold()) if text else []
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _key(field: str) -> str:
+    return _quoted(f"meta:{field}" if field.casefold() in OWN_KEYS else field)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+_OF_INDEX = "/api/indexes/{index}"
+OPERATIONS = (
+    Operation("GET", "/api/indexes", indexes, "The indexes", shapes.Indexes),
+    Operation("GET", _OF_INDEX, index, "What an index holds", shapes.Index),
+    Operation(
+        "GET", f"{_OF_INDEX}/images", images, "Images: sorted, filtered, page by page", shapes.Images,
+        query=shapes.ImagesQuery, refusals=(422,),
+    ),
+    Operation(
+        "GET", f"{_OF_INDEX}/facets", facets, "How often each value of metadata occurs", shapes.Facets,
+        query=shapes.FacetsQuery, refusals=(422,),
+    ),
+    Operation("GET", f"{_OF_INDEX}/images/{{image}}", image, "One image, its metadata and zones", shapes.ImageDetail),
+    Operation("GET", f"{_OF_INDEX}/failures", failures, "What could not be added", shapes.Failures),
+)  # fmt: skip
+"""Routes of this module."""

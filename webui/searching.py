@@ -1,0 +1,247 @@
+"""Searches whose address is the question, and what is found as files."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from index.search import Answer, Query, answer_as_dict, search
+from matcher.errors import InputError
+from webui import shapes
+from webui.asked import Asked, address_of, asked_for
+from webui.browsing import chosen, shown
+from webui.contract import Call, Operation
+from webui.exporting import KINDS, answer_file, crops_file
+from webui.imaging import crop_address
+from webui.problems import Refusal
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from index.search import Hit
+    from matcher.types import Match, Region, Relation
+    from webui.shelf import Snapshot
+
+__all__ = ["OPERATIONS", "Answers", "address_of_search", "nearest", "part_of"]
+
+_KEPT_HITS = 20_000
+"""Hits of all the answers that are kept: some 5 kB each."""
+
+
+class Answers:
+    """The answers that were given last: a list that is leafed through, compared or exported is searched for once."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
+        self._by_picture: dict[tuple[object, ...], tuple[object, ...]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[object, ...]) -> Answer | None:
+        """Return the answer to a question, if it is kept."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: tuple[object, ...], answer: Answer, picture: tuple[object, ...]) -> None:
+        """Keep the answer to a question about `picture`, and forget the oldest where there are too many hits."""
+        with self._lock:
+            self._kept[key] = answer
+            self._by_picture[picture] = key
+            while sum(1 + len(kept.hits) for kept in self._kept.values()) > _KEPT_HITS and len(self._kept) > 1:
+                old, _ = self._kept.popitem(last=False)
+                self._by_picture = {one: known for one, known in self._by_picture.items() if known != old}
+
+    def match(self, picture: tuple[object, ...], path: str, page: int, place: Region | None) -> Match | None:
+        """Return how a picture was found on an image, at `place` where that is told, if an answer says so."""
+        answer = self.get(self._by_picture.get(picture, ()))
+        found = [] if answer is None else [hit.match for hit in answer.hits if (hit.path, hit.page) == (path, page)]
+        return nearest(found, place)
+
+
+def nearest(found: list[Match], place: Region | None) -> Match | None:
+    """Return the match that lies at `place`, the surest where none is told; None where there is none there."""
+    if place is None or not found:
+        return found[0] if found else None
+    best = max(found, key=lambda match: match.region.iou(place))
+    return best if best.region.iou(place) > 0.3 else None
+
+
+async def answered(call: Call, asked: shapes.Asked) -> tuple[Snapshot, Asked, Answer]:
+    """Return the answer to a question, from those that are kept if it is among them."""
+    snapshot = await call.server.reading.run(call.server.shelf[call.index].snapshot)
+    what = asked_for(call, snapshot, asked)
+    relations = _relations(asked)
+    key = (
+        snapshot.name,
+        snapshot.contents,
+        what.key,
+        (asked.where, snapshot.serial) if asked.where.strip() else None,
+        asked.max_false_alarms,
+        relations,
+        asked.furniture,
+    )
+    answer = call.server.answers.get(key)
+    if answer is None:
+        only = None
+        if asked.where.strip():
+            only = await call.server.reading.run(chosen, snapshot, asked.where)
+        with call.server.imaging.folder(what.picture) as folder:
+            query = await what.query(call, folder)
+            answer = await call.server.searching.run(
+                partial(
+                    _search,
+                    snapshot,
+                    query,
+                    max_false_alarms=asked.max_false_alarms,
+                    relations=relations,
+                    only=only,
+                    furniture=asked.furniture,
+                )
+            )
+        # The file that was read may be a copy of ours: what it is a copy of is told.
+        source = what.picture.source if what.upload is None else Path(what.name)
+        answer = replace(answer, image=source, page=what.picture.page)
+        call.server.answers.put(key, answer, (snapshot.name, snapshot.contents, *what.key))
+    return snapshot, what, answer
+
+
+def _search(snapshot: Snapshot, query: Query, **options: Any) -> Answer:
+    (answer,) = search(snapshot.index, [query], **options)
+    if answer.error is not None:
+        raise InputError(answer.error)
+    return answer
+
+
+async def search_index(call: Call, query: shapes.SearchQuery) -> shapes.Answer:
+    """Find a picture, or a part of one, on the images of an index."""
+    snapshot, what, answer = await answered(call, query)
+    return await call.server.reading.run(_told, snapshot, what, answer, query)
+
+
+async def export_search(call: Call, query: shapes.SearchExportQuery) -> Response:
+    """Return what is found as a file."""
+    snapshot, what, answer = await answered(call, query)
+    most = query.top
+    if query.form == "pictures":
+        most = min(most or len(answer.hits), call.server.options.export_pictures)
+    answer = replace(answer, id=what.name, hits=answer.hits[:most])
+    if query.form == "pictures":
+        return await crops_file(call, answer)
+    return await call.server.reading.run(answer_file, call, snapshot, answer, query.form)
+
+
+def _told(snapshot: Snapshot, what: Asked, answer: Answer, query: shapes.SearchQuery) -> shapes.Answer:
+    part = answer.hits[query.offset : query.offset + query.limit]
+    values = answer_as_dict(replace(answer, hits=part))["hits"]
+    return shapes.Answer(
+        index=snapshot.name,
+        address=address_of_search(snapshot, what, query),
+        query=_question(what, query),
+        seconds=round(answer.seconds, 4),
+        total=len(answer.hits),
+        offset=query.offset,
+        limit=query.limit,
+        hits=[
+            told
+            for hit, value in zip(part, values, strict=True)
+            if (told := _hit(snapshot, what, hit, value)) is not None
+        ],
+    )
+
+
+def _hit(snapshot: Snapshot, what: Asked, hit: Hit, values: dict[str, Any]) -> shapes.Hit | None:
+    """Return a hit as it is told; None where its image has been removed since."""
+    image = snapshot.ids.get((hit.path, hit.page))
+    if image is None:
+        return None
+    record = snapshot.records[image]
+    known = shown(snapshot, record)
+    place = hit.match.region
+    ruling = None if what.record is None else snapshot.ruling(what.record, what.region, record, place)
+    told = {name: known[name] for name in ("id", "title", "width", "height", "metadata", "iiif", "thumbnail")}
+    return shapes.Hit(
+        **{**values, **told, "image": known["name"]},
+        crop=crop_address(known["iiif"], place.as_list(), record.width, record.height),
+        kind=_kind(snapshot, image, place),
+        judgement=ruling,
+        comparison=address_of(snapshot, "comparison", **part_of(what), **{"with": image}, place=place),
+    )
+
+
+def _kind(snapshot: Snapshot, image: int, place: Region) -> Any:
+    """Return the kind of the zone that a place is more than half of, or more than half in."""
+    best, share = None, 0.5
+    for zone in snapshot.index.regions(image):
+        iou = zone.box.iou(place)
+        shared = iou * (zone.box.area + place.area) / (1 + iou)
+        if (covered := shared / min(zone.box.area, place.area)) > share:
+            best, share = zone.kind, covered
+    return best
+
+
+def address_of_search(snapshot: Snapshot, what: Asked, asked: shapes.Asked) -> str:
+    """Return the address of a search, without what is as it is by default."""
+    relations = ",".join(_relations(asked))
+    return address_of(
+        snapshot,
+        "search",
+        **part_of(what),
+        where=asked.where.strip(),
+        max_false_alarms=asked.max_false_alarms if asked.max_false_alarms != 1 else None,
+        relations=relations if len(_relations(asked)) < 4 else None,
+        furniture=asked.furniture or None,
+    )
+
+
+def part_of(what: Asked) -> dict[str, object]:
+    corners = ",".join(f"{number:g}" for corner in what.corners for number in corner)
+    return {
+        "image": None if what.record is None else what.record.id,
+        "upload": what.upload,
+        "region": None if corners else what.region,
+        "polygon": corners,
+    }
+
+
+def _question(what: Asked, asked: shapes.Asked) -> shapes.Question:
+    return shapes.Question(
+        image=None if what.record is None else what.record.id,
+        upload=what.upload,
+        name=what.name,
+        page=what.picture.page,
+        width=what.picture.width,
+        height=what.picture.height,
+        iiif=what.picture.address,
+        region=None if what.region is None else cast("Any", tuple(what.region.as_list())),
+        polygon=list(what.corners) or None,
+        where=asked.where,
+        max_false_alarms=asked.max_false_alarms,
+        relations=list(_relations(asked)),
+        furniture=asked.furniture,
+    )
+
+
+def _relations(asked: shapes.Asked) -> tuple[Relation, ...]:
+    told = tuple(dict.fromkeys(asked.relations.split(",")))
+    if len(told) != len(asked.relations.split(",")):
+        raise Refusal(422, "a relation is named twice")
+    return cast("tuple[Relation, ...]", told)
+
+
+_OF_INDEX = "/api/indexes/{index}"
+OPERATIONS = (
+    Operation(
+        "GET", f"{_OF_INDEX}/search", search_index, "Find a picture, or a part of one", shapes.Answer,
+        query=shapes.SearchQuery, refusals=(422,),
+    ),
+    Operation(
+        "GET", f"{_OF_INDEX}/search/export", export_search, "What is found, as a file", ",".join(KINDS.values()),
+        query=shapes.SearchExportQuery, refusals=(422,),
+    ),
+)  # fmt: skip
+"""Routes of this module."""

@@ -1,0 +1,540 @@
+"""The shapes of what is asked and answered: checked when it comes in, described by the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+__all__ = [
+    "Answer",
+    "Comparison",
+    "ComparisonQuery",
+    "Facet",
+    "Facets",
+    "FacetsQuery",
+    "Failures",
+    "Folded",
+    "Frame",
+    "Group",
+    "GroupExportQuery",
+    "GroupMember",
+    "GroupQuery",
+    "GroupSummary",
+    "Groups",
+    "GroupsQuery",
+    "Hit",
+    "Image",
+    "ImageDetail",
+    "Images",
+    "ImagesQuery",
+    "Index",
+    "Indexes",
+    "Job",
+    "JobFailure",
+    "JobRequest",
+    "Jobs",
+    "Judgement",
+    "JudgementRequest",
+    "Judgements",
+    "JudgementsQuery",
+    "Limits",
+    "LoginRequest",
+    "Part",
+    "Pictures",
+    "Points",
+    "Problem",
+    "Question",
+    "SearchExportQuery",
+    "SearchQuery",
+    "Service",
+    "Side",
+    "Tie",
+    "Unreadable",
+    "Upload",
+    "UploadQuery",
+    "Verdict",
+    "Zone",
+]
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+Ruling = Literal["same", "different", "unsure"]
+Relation = Literal["same", "mirrored", "inverted", "mirrored+inverted"]
+Kind = Literal["illustration", "ornament", "initial", "text", "other"]
+
+_NUMBER = r"-?[0-9]{1,7}(\.[0-9]{1,6})?"
+_RELATION = r"(same|mirrored|inverted|mirrored\+inverted)"
+Id = Annotated[int, Meta(ge=0, le=2**62)]
+Offset = Annotated[int, Meta(ge=0, le=10**9, description="how many to pass over")]
+Limit = Annotated[int, Meta(ge=1, le=500, description="how many to tell")]
+Where = Annotated[str, Meta(max_length=2000, description="a condition as of `calque search --where`")]
+Text = Annotated[str, Meta(max_length=500, description="words that name and metadata contain, all of them")]
+BoxText = Annotated[
+    str, Meta(pattern=f"^{_NUMBER}(,{_NUMBER}){{3}}$", description="x,y,width,height", examples=["310,420,500,640"])
+]
+PolygonText = Annotated[
+    str,
+    Meta(
+        pattern=f"^{_NUMBER},{_NUMBER}(,{_NUMBER},{_NUMBER}){{2,199}}$",
+        description="x,y,x,y,…: 3 to 200 corners",
+        examples=["10,10,200,15,100,150"],
+    ),
+]
+Relations = Annotated[str, Meta(pattern=f"^{_RELATION}(,{_RELATION}){{0,3}}$", description="comma-separated")]
+FalseAlarms = Annotated[float, Meta(gt=0, le=1000, description="answers expected by chance; lower is surer")]
+UploadId = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{20,64}$")]
+Note = Annotated[str, Meta(max_length=2000)]
+
+
+class Problem(Struct):
+    """What went wrong (RFC 9457); `detail` can be shown as it is."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+
+
+class Limits(Struct):
+    upload_bytes: int
+    upload_pixels: int
+    export_pictures: int
+
+
+class Service(Struct):
+    """The server, and what it lets this client do."""
+
+    calque: str
+    read_only: bool
+    authenticated: bool
+    user: str | None
+    folders: list[str]
+    addresses: bool
+    limits: Limits
+
+
+class LoginRequest(Struct, forbid_unknown_fields=True):
+    token: Annotated[str, Meta(max_length=200)]
+
+
+# Indexes and images
+
+
+class Index(Struct):
+    name: str
+    images: int
+    features: int
+    fields: list[str]
+    ready: bool
+    calibrated: bool
+    judgements: int
+    extractor: str
+    work_size: int
+
+
+class Indexes(Struct):
+    indexes: list[Index]
+
+
+class Folded(Struct):
+    """What every picture that can be shown has, an image of an index or a part of one."""
+
+    id: int
+    name: str
+    page: int
+    title: str
+    width: int
+    height: int
+    metadata: dict[str, str]
+    iiif: str
+    thumbnail: str
+
+
+class Image(Folded, kw_only=True):
+    features: int
+
+
+class Zone(Struct):
+    kind: Kind
+    box: Box
+    polygon: list[Point] | None
+    label: str
+    score: float | None
+    origin: str
+
+
+class ImageDetail(Image, kw_only=True):
+    regions: list[Zone]
+    previous: int | None
+    next: int | None
+
+
+class Images(Struct):
+    total: int
+    offset: int
+    limit: int
+    images: list[Image]
+
+
+class ImagesQuery(Struct, forbid_unknown_fields=True):
+    offset: Offset = 0
+    limit: Limit = 60
+    sort: Annotated[str, Meta(min_length=1, max_length=200, description="a field; `-` before it: descending")] = "id"
+    where: Where = ""
+    text: Text = ""
+
+
+class FacetsQuery(Struct, forbid_unknown_fields=True):
+    where: Where = ""
+    text: Text = ""
+    field: list[Annotated[str, Meta(max_length=200)]] = []
+    limit: Limit = 20
+
+
+class FacetValue(Struct):
+    value: str
+    images: int
+    where: str
+
+
+class Facet(Struct):
+    field: str
+    distinct: int
+    images: int
+    values: list[FacetValue]
+
+
+class Facets(Struct):
+    total: int
+    fields: list[Facet]
+
+
+class Unreadable(Struct):
+    name: str
+    page: int
+    reason: str
+    time: str
+
+
+class Failures(Struct):
+    failures: list[Unreadable]
+
+
+# Uploads
+
+
+class UploadQuery(Struct, forbid_unknown_fields=True):
+    page: Annotated[int, Meta(ge=0, le=100_000, description="page of a PDF or TIFF")] = 0
+
+
+class Upload(Struct):
+    id: UploadId
+    name: str
+    width: int
+    height: int
+    iiif: str
+    thumbnail: str
+    expires: str
+
+
+# Search
+
+
+class Part(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is looked for: an image of the index or an upload, or a part of either."""
+
+    image: Id | None = None
+    upload: UploadId | None = None
+    region: BoxText | None = None
+    polygon: PolygonText | None = None
+
+
+class Asked(Part, kw_only=True, forbid_unknown_fields=True):
+    where: Where = ""
+    max_false_alarms: FalseAlarms = 1.0
+    relations: Relations = "same,mirrored,inverted,mirrored+inverted"
+    furniture: bool = False
+
+
+class SearchQuery(Asked, kw_only=True, forbid_unknown_fields=True):
+    offset: Offset = 0
+    limit: Limit = 60
+
+
+class SearchExportQuery(Asked, kw_only=True, forbid_unknown_fields=True):
+    form: Literal["csv", "jsonl", "iiif", "coco", "pictures"] = "csv"
+    top: (
+        Annotated[int, Meta(ge=1, le=100_000, description="hits at most; pictures have a limit of their own")] | None
+    ) = None
+
+
+class Question(Struct):
+    image: int | None
+    upload: str | None
+    name: str
+    page: int
+    width: int
+    height: int
+    iiif: str
+    region: Box | None
+    polygon: list[Point] | None
+    where: str
+    max_false_alarms: float
+    relations: list[Relation]
+    furniture: bool
+
+
+class Hit(Struct):
+    rank: int
+    id: int
+    image: str
+    title: str
+    page: int
+    width: int
+    height: int
+    metadata: dict[str, str]
+    iiif: str
+    thumbnail: str
+    crop: str
+    score: float
+    false_alarms: float
+    inliers: int
+    relation: Relation
+    rotation: float
+    scale: float
+    region: Box
+    polygon: list[Point]
+    transform: Matrix
+    kind: Kind | None
+    judgement: Ruling | None
+    comparison: str
+
+
+class Answer(Struct):
+    index: str
+    address: str
+    query: Question
+    seconds: float
+    total: int
+    offset: int
+    limit: int
+    hits: list[Hit]
+
+
+# Comparison
+
+
+class ComparisonQuery(Part, kw_only=True, forbid_unknown_fields=True):
+    with_: Id = field(name="with")
+    place: BoxText | None = None
+
+
+class Side(Struct):
+    image: int | None
+    upload: str | None
+    name: str
+    title: str
+    page: int
+    width: int
+    height: int
+    region: Box | None
+    iiif: str
+    metadata: dict[str, str]
+
+
+class Frame(Struct):
+    region: Box
+    width: int
+    height: int
+
+
+class Pictures(Struct):
+    a: str
+    b: str
+    overlay: str
+    difference: str
+    proof: str
+
+
+class Points(Struct):
+    a: list[Point]
+    b: list[Point]
+
+
+class Comparison(Struct, omit_defaults=True):
+    """Two pictures in one frame; where `found` is false, without what is known of a find."""
+
+    index: str
+    a: Side
+    b: Side
+    found: bool
+    relation: Relation | None = None
+    rotation: float | None = None
+    scale: float | None = None
+    inliers: int | None = None
+    false_alarms: float | None = None
+    transform: Matrix | None = None
+    polygon: list[Point] | None = None
+    frame: Frame | None = None
+    pictures: Pictures | None = None
+    verdict: str | None = None
+    judgement: Ruling | None = None
+    points: Points | None = None
+
+
+class Lost(Struct):
+    kind: str
+    region: Box
+
+
+class Verdict(Struct):
+    verdict: str
+    words: str
+    reasons: list[str]
+    agreement: float | None
+    deformation: float | None
+    coverage: list[float]
+    lost_on_a: list[Lost]
+    lost_on_b: list[Lost]
+    printed_first: str | None
+
+
+# Judgements
+
+
+class JudgementsQuery(Struct, forbid_unknown_fields=True):
+    image: Id | None = None
+
+
+class JudgementRequest(Struct, forbid_unknown_fields=True):
+    image_a: Id
+    image_b: Id
+    verdict: Ruling
+    region_a: Box | None = None
+    region_b: Box | None = None
+    note: Note = ""
+    author: Annotated[str, Meta(max_length=200)] = ""
+
+
+class Judgement(Struct):
+    id: int
+    image_a: int | None
+    name_a: str
+    page_a: int
+    region_a: Box | None
+    image_b: int | None
+    name_b: str
+    page_b: int
+    region_b: Box | None
+    verdict: Ruling
+    note: str
+    author: str
+    time: str
+
+
+class Judgements(Struct):
+    judgements: list[Judgement]
+
+
+# Groups
+
+
+class GroupQuery(Struct, forbid_unknown_fields=True):
+    where: Where = ""
+    max_false_alarms: Annotated[float, Meta(gt=0, le=1)] = 1e-3
+
+
+class GroupsQuery(GroupQuery, forbid_unknown_fields=True):
+    offset: Offset = 0
+    limit: Limit = 60
+
+
+class GroupExportQuery(GroupQuery, forbid_unknown_fields=True):
+    form: Literal["csv", "jsonl", "iiif", "coco", "graphml"] = "csv"
+    group: Annotated[int, Meta(ge=1)] | None = None
+
+
+class GroupMember(Struct):
+    id: int
+    image: str
+    title: str
+    page: int
+    width: int
+    height: int
+    metadata: dict[str, str]
+    iiif: str
+    thumbnail: str
+    crop: str
+    registered: str
+    region: Box
+    reference: bool
+    relation: Relation
+    rotation: float
+    scale: float
+    false_alarms: float
+    transform: Matrix
+
+
+class Tie(Struct):
+    a: int
+    b: int
+    false_alarms: float
+    inliers: int
+
+
+class Group(Struct):
+    group: int
+    members: list[GroupMember]
+    links: list[Tie]
+
+
+class GroupSummary(Struct):
+    group: int
+    size: int
+    members: list[GroupMember]
+
+
+class Groups(Struct):
+    asked: int
+    images: int
+    total: int
+    offset: int
+    limit: int
+    groups: list[GroupSummary]
+
+
+# Jobs
+
+
+class JobRequest(Struct, forbid_unknown_fields=True):
+    kind: Literal["add", "groups"]
+    index: Annotated[str, Meta(min_length=1, max_length=200)]
+    source: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
+
+
+class JobFailure(Struct):
+    name: str
+    reason: str
+
+
+class Job(Struct):
+    id: str
+    kind: Literal["add", "groups"]
+    index: str
+    source: str | None
+    state: Literal["waiting", "running", "done", "failed", "cancelled"] = "waiting"
+    done: int = 0
+    total: int | None = None
+    added: int = 0
+    failed: int = 0
+    failures: list[JobFailure] = []
+    message: str = ""
+    created: str = ""
+    started: str | None = None
+    ended: str | None = None
+
+
+class Jobs(Struct):
+    jobs: list[Job]
