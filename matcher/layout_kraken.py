@@ -6,6 +6,7 @@ Kraken finds lines of text and, where its model has learnt some, regions, whose 
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,6 @@ class Kraken:
 
     def __init__(self, model: str | None = None) -> None:
         try:
-            from kraken import __version__
             from kraken.configs import SegmentationInferenceConfig
             from kraken.tasks import SegmentationTaskModel
         except ImportError as error:
@@ -59,7 +59,7 @@ class Kraken:
         except Exception as error:  # kraken's loaders raise whatever theirs do
             raise InputError(f"{printable(model or 'kraken')}: no segmentation model of kraken ({error})") from error
         self._settings = SegmentationInferenceConfig()
-        self._name = f"{__version__}, {Path(model).name if model else 'blla'}"
+        self._name = f"{version('kraken')}, {Path(model).name if model else 'blla'}"
 
     @property
     def signature(self) -> str:

@@ -54,15 +54,15 @@ _OVERLAP = 0.6
 class _Boxes(NamedTuple):
     """Detections: corners as shares of the input, shape (n, 4); scores and numbers of classes, shape (n,)."""
 
-    corners: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    corners: NDArray[np.floating]
+    scores: NDArray[np.floating]
     classes: NDArray[np.int64]
 
 
 class _Runner(Protocol):
     """What runs a model."""
 
-    def run(self, inputs: Mapping[str, NDArray]) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Mapping[str, NDArray]) -> list[NDArray]:
         """Return what comes out."""
 
 
@@ -118,13 +118,10 @@ class OnnxDetector:
         blob, frame = self._blob(scan.pixels)
         outputs = self._runner.run({self._input: blob})
         boxes = _chosen(_decoded(outputs, self._form, len(self._names), self._size))
-        corners = np.clip(
-            (boxes.corners * np.tile(self._size, 2) - np.tile(frame[:2], 2)) / np.tile(frame[2:], 2), 0, 1
-        )
+        shares = (boxes.corners * np.tile(self._size, 2) - np.tile(frame[:2], 2)) / np.tile(frame[2:], 2)
+        corners = np.clip(shares, 0, 1)
         regions = []
-        for (left, top, right, bottom), score, number in zip(
-            corners.clip(0, 1), boxes.scores, boxes.classes, strict=True
-        ):
+        for (left, top, right, bottom), score, number in zip(corners, boxes.scores, boxes.classes, strict=True):
             kind = self._kinds[number]
             if kind in CLASSES and right > left and bottom > top:
                 x, y = float(left) * scan.width, float(top) * scan.height
@@ -132,7 +129,7 @@ class OnnxDetector:
                 regions.append(LayoutRegion(kind, box, round(float(score), 4)))
         return layout_of_regions(regions, scan.width, scan.height)
 
-    def _blob(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], tuple[float, float, float, float]]:
+    def _blob(self, pixels: NDArray[np.uint8]) -> tuple[NDArray, tuple[float, float, float, float]]:
         """Return a page as the model takes it, and where the page lies on it: left, top, width, height in pixels."""
         wide, high = self._size
         rows, columns = pixels.shape[:2]
@@ -147,7 +144,7 @@ class OnnxDetector:
         values = (sheet.astype(np.float32) / 255 - self._mean) / self._std
         return np.ascontiguousarray(values.transpose(2, 0, 1)[None], np.float32), (left, top, *size)
 
-    def _started(self, data: bytes) -> tuple[_Runner, list[NDArray[np.float32]]]:
+    def _started(self, data: bytes) -> tuple[_Runner, list[NDArray]]:
         """Return what runs the model, and what it gives for an empty page."""
         empty = {self._input: np.zeros((1, 3, self._size[1], self._size[0]), np.float32)}
         try:
@@ -171,7 +168,7 @@ class _ByOpenCV:
         self._net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
         self._outputs = self._net.getUnconnectedOutLayersNames()
 
-    def run(self, inputs: Mapping[str, NDArray]) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Mapping[str, NDArray]) -> list[NDArray]:
         for name, value in inputs.items():
             self._net.setInput(value, name)
         return [np.asarray(output, np.float32) for output in self._net.forward(self._outputs)]
@@ -185,7 +182,7 @@ class _ByOnnxRuntime:
         options.intra_op_num_threads = cv2.getNumThreads()
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
-    def run(self, inputs: Mapping[str, NDArray]) -> list[NDArray[np.float32]]:
+    def run(self, inputs: Mapping[str, NDArray]) -> list[NDArray]:
         return [np.asarray(output, np.float32) for output in self._session.run(None, dict(inputs))]
 
 
@@ -212,7 +209,7 @@ def _form(outputs: Sequence[NDArray], classes: int, path: Path) -> str:
     )
 
 
-def _decoded(outputs: Sequence[NDArray[np.float32]], form: str, classes: int, size: tuple[int, int]) -> _Boxes:
+def _decoded(outputs: Sequence[NDArray], form: str, classes: int, size: tuple[int, int]) -> _Boxes:
     """Return what comes out of a model as boxes."""
     pixels = np.tile(np.array(size, np.float32), 2)
     if form == "chosen":
@@ -228,21 +225,23 @@ def _decoded(outputs: Sequence[NDArray[np.float32]], form: str, classes: int, si
     return _best(rows[:, :4] / pixels, scores)
 
 
-def _scores_and_boxes(outputs: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _scores_and_boxes(outputs: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+    """Return which is which: boxes have four columns, and only they are shares, should there be four classes, too."""
     first, second = outputs
-    return (second, first) if first.shape[2] == 4 and second.shape[2] != 4 else (first, second)
+    swapped = first.shape[2] == 4 and (second.shape[2] != 4 or (first.min() >= 0 and first.max() <= 1))
+    return (second, first) if swapped else (first, second)
 
 
-def _sigmoid(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _sigmoid(values: NDArray) -> NDArray:
     return np.asarray(0.5 + 0.5 * np.tanh(0.5 * values))  # which does not overflow
 
 
-def _softmax(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _softmax(values: NDArray) -> NDArray:
     raised = np.exp(values - values.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def _best(centred: NDArray[np.float32], scores: NDArray[np.float32]) -> _Boxes:
+def _best(centred: NDArray, scores: NDArray) -> _Boxes:
     """Return each box with its best class, its corners from centre and size."""
     half = centred[:, 2:] / 2
     corners = np.hstack([centred[:, :2] - half, centred[:, :2] + half])
@@ -312,7 +311,7 @@ def _size(shape: Sequence[int | None], told: Any, exported: str | None, path: Pa
     return width, height
 
 
-def _colours(told: Any, key: str, path: Path) -> NDArray[np.float32]:
+def _colours(told: Any, key: str, path: Path) -> NDArray:
     values = np.array([0.0 if key == "mean" else 1.0] * 3 if told is None else told, np.float32)
     if values.shape != (3,) or (key == "std" and values.min() <= 0):
         raise InputError(f"{printable(path.with_suffix('.json'))}: {key} is {told!r}; give three numbers")
