@@ -91,6 +91,7 @@ export interface Question {
   image: number | null;
   upload: string | null;
   name: string;
+  title: string;
   page: number;
   width: number;
   height: number;

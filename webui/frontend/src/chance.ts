@@ -10,7 +10,6 @@ const LIMITS: readonly (readonly [number, Certainty])[] = [
   [0.1, "likely"],
   [1, "doubtful"],
 ];
-const RAREST = 1e12;
 
 export function certainty(falseAlarms: number): Certainty {
   return LIMITS.find(([limit]) => falseAlarms <= limit)?.[1] ?? "weak";
@@ -19,9 +18,9 @@ export function certainty(falseAlarms: number): Certainty {
 /** "one in 3 million by chance": one search in so many gives such a find where there is nothing to be found. */
 export function odds(falseAlarms: number): string {
   if (falseAlarms >= 0.95) return t("odds.often", { n: Math.max(1, Math.round(falseAlarms)) });
-  const searches = 1 / Math.max(falseAlarms, 1 / RAREST);
+  if (falseAlarms < 1e-12) return t("odds.never");
   const compact = { notation: "compact", compactDisplay: "long", maximumSignificantDigits: 2 } as const;
-  return t(falseAlarms < 1 / RAREST ? "odds.never" : "odds.rare", { searches: number(searches, compact) });
+  return t("odds.rare", { searches: number(1 / falseAlarms, compact) });
 }
 
 /** The certainties that a list can be held to, with the false alarms that each allows. */

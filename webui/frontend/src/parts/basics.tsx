@@ -1,7 +1,7 @@
 /** Small things that several views show. */
 
 import type { ComponentChildren } from "preact";
-import type { Refused } from "../api";
+import type { Metadata, Refused } from "../api";
 import { address } from "../addresses";
 import { number, t, type Word } from "../words";
 
@@ -80,6 +80,11 @@ export function Title({ shown }: { shown: { title: string; page: number } }) {
 
 export function ImageLink({ index, id, children }: { index: string; id: number; children: ComponentChildren }) {
   return <a href={address(index, `image/${id}`)}>{children}</a>;
+}
+
+/** What is known of an image, without what its title says already. */
+export function known(shown: { title: string; metadata: Metadata }): [name: string, value: string][] {
+  return Object.entries(shown.metadata).filter(([key, value]) => value !== shown.title && key !== "path");
 }
 
 /** Key and value, line by line. */

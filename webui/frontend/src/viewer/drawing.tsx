@@ -5,7 +5,7 @@
  * policy forbids, and draws with a pointer only.)
  */
 
-import type OpenSeadragon from "openseadragon";
+import OpenSeadragon from "openseadragon";
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Point, Zone } from "../api";
 import type { Shape } from "../addresses";
@@ -21,8 +21,8 @@ interface Props {
   tool: Tool;
   shape: Shape | null;
   regions: readonly Zone[];
-  /** Which of `regions` is pointed at elsewhere on the page. */
-  lit: number | null;
+  /** The one of `regions` that is pointed at elsewhere on the page. */
+  lit: Zone | null;
   onShape: (shape: Shape | null) => void;
   onRegion: (region: Zone) => void;
   /** The shape is complete, and is to be looked for. */
@@ -74,7 +74,7 @@ export function Drawing(props: Props) {
       {regions.map((zone) => (
         <polygon
           class={`region ${zone.kind}`}
-          data-lit={zone === hovered || zone === regions[props.lit ?? -1]}
+          data-lit={zone === hovered || zone === props.lit}
           points={path(outlineOfZone(zone))}
         />
       ))}
@@ -124,6 +124,7 @@ function listen(
 ): () => void {
   let gesture: Gesture | null = null;
   let before: Shape | null = null;
+  const { element } = viewer; // The viewer forgets it when it is destroyed.
 
   const nearest = (points: readonly Point[], position: OpenSeadragon.Point, reach: number): number =>
     points.findIndex((point) => {
@@ -190,8 +191,8 @@ function listen(
   };
 
   const hover = (event: PointerEvent): void => {
-    const edge = viewer.element.getBoundingClientRect();
-    const position = { x: event.clientX - edge.left, y: event.clientY - edge.top } as OpenSeadragon.Point;
+    const edge = element.getBoundingClientRect();
+    const position = new OpenSeadragon.Point(event.clientX - edge.left, event.clientY - edge.top);
     setPointer(viewer.world.getItemCount() ? onImage(viewer, position) : null);
   };
   const leave = (): void => setPointer(null);
@@ -201,16 +202,16 @@ function listen(
   viewer.addHandler("canvas-drag-end", release);
   viewer.addHandler("canvas-click", click);
   viewer.addHandler("canvas-double-click", doubleClick);
-  viewer.element.addEventListener("pointermove", hover);
-  viewer.element.addEventListener("pointerleave", leave);
+  element.addEventListener("pointermove", hover);
+  element.addEventListener("pointerleave", leave);
   return () => {
     viewer.removeHandler("canvas-press", press);
     viewer.removeHandler("canvas-drag", drag);
     viewer.removeHandler("canvas-drag-end", release);
     viewer.removeHandler("canvas-click", click);
     viewer.removeHandler("canvas-double-click", doubleClick);
-    viewer.element.removeEventListener("pointermove", hover);
-    viewer.element.removeEventListener("pointerleave", leave);
+    element.removeEventListener("pointermove", hover);
+    element.removeEventListener("pointerleave", leave);
   };
 }
 

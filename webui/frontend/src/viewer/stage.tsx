@@ -1,7 +1,7 @@
 /** Two pictures that were registered in one frame: beside each other, one through the other, in turn. */
 
 import OpenSeadragon from "openseadragon";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Point } from "../api";
 import { t } from "../words";
 import { onScreen, useView, Viewer, ZoomButtons } from "./viewer";
@@ -111,11 +111,10 @@ function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "
   const line = top && way === "swipe" ? top.viewerElementToImageCoordinates(new OpenSeadragon.Point(share * width, 0)).x : null;
   useEffect(() => {
     if (!top || !size) return;
-    if (line === null) top.setClip(null);
-    else top.setClip(new OpenSeadragon.Rect(0, 0, Math.min(Math.max(line, 0), size.x), size.y));
+    const left = line === null ? 0 : Math.min(Math.max(line, 0), size.x);
+    top.setClip(line === null ? null : new OpenSeadragon.Rect(left, 0, size.x - left, size.y));
   }, [top, line]);
 
-  const range = useRef<HTMLInputElement>(null);
   return (
     <div class="stage">
       <Viewer sources={[pictures.a, pictures.b]} label={names.join(", ")} onOpen={setViewer}>
@@ -124,7 +123,9 @@ function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "
         <ZoomButtons viewer={viewer} />
       </Viewer>
       <div class="between">
-        <span class="name">{names[way === "swipe" ? 1 : 0]}</span>
+        <span class="name" data-shown={way === "blink" && !upper}>
+          {names[0]}
+        </span>
         {way === "blink" ? (
           <span class="turns">
             <button type="button" onClick={() => setRunning(!running)}>
@@ -137,7 +138,6 @@ function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "
         ) : (
           <input
             type="range"
-            ref={range}
             min={0}
             max={1}
             step={0.01}
@@ -146,7 +146,9 @@ function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "
             onInput={(event) => setShare(event.currentTarget.valueAsNumber)}
           />
         )}
-        <span class="name">{names[way === "swipe" ? 0 : 1]}</span>
+        <span class="name" data-shown={way === "blink" && upper}>
+          {names[1]}
+        </span>
       </div>
     </div>
   );

@@ -3,7 +3,7 @@
 import type OpenSeadragon from "openseadragon";
 import { useEffect, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
-import type { Box, Zone } from "../api";
+import { crop, type Box, type Zone } from "../api";
 import { address, adjust, go, shapeOf, shapeParams, type Shape } from "../addresses";
 import { useKeys } from "../keys";
 import { Switch } from "../parts/basics";
@@ -11,6 +11,10 @@ import { t } from "../words";
 import { Drawing, type Tool } from "../viewer/drawing";
 import { boundsOf, outlineOf } from "../viewer/shapes";
 import { showPart, Viewer, ZoomButtons } from "../viewer/viewer";
+
+const MOST_REGIONS = 40;
+/** What an address may hold. */
+const MOST_CORNERS = 200;
 
 interface Props {
   index: string;
@@ -26,7 +30,8 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
   const [viewer, setViewer] = useState<OpenSeadragon.Viewer | null>(null);
   const [tool, setTool] = useState<Tool>(matchMedia("(pointer: coarse)").matches ? "move" : "box");
   const [shape, setShape] = useState<Shape | null>(() => shapeOf(params));
-  const [lit, setLit] = useState<number | null>(null);
+  const [lit, setLit] = useState<Zone | null>(null);
+  const pictures = regions.filter(({ kind }) => kind !== "text").slice(0, MOST_REGIONS);
   const size = [picture.width, picture.height] as const;
 
   // The address follows what is drawn, not pixel by pixel.
@@ -107,23 +112,25 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
           )}
         </section>
         {children}
-        {regions.length > 0 && (
+        {pictures.length > 0 && (
           <section>
             <h2>{t("ask.regions")}</h2>
             <ul class="regions">
-              {regions.map((zone, i) => (
+              {pictures.map((zone) => (
                 <li>
                   <button
                     type="button"
                     class={zone.kind}
-                    onPointerEnter={() => setLit(i)}
+                    title={zone.label}
+                    aria-label={t("ask.region", { kind: t(`kind.${zone.kind}`) })}
+                    onPointerEnter={() => setLit(zone)}
                     onPointerLeave={() => setLit(null)}
-                    onFocus={() => setLit(i)}
+                    onFocus={() => setLit(zone)}
                     onBlur={() => setLit(null)}
                     onClick={() => find(shapeOfZone(zone))}
                   >
-                    {t("ask.region", { kind: t(`kind.${zone.kind}`) })}
-                    {zone.label && <span> {zone.label}</span>}
+                    <img src={crop(picture.iiif, zone.box, 160)} alt="" loading="lazy" />
+                    {t(`kind.${zone.kind}`)}
                   </button>
                 </li>
               ))}
@@ -136,7 +143,7 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
 }
 
 function shapeOfZone(zone: Zone): Shape {
-  return zone.polygon ? { polygon: zone.polygon } : { box: zone.box };
+  return zone.polygon && zone.polygon.length <= MOST_CORNERS ? { polygon: zone.polygon } : { box: zone.box };
 }
 
 /** A box of a third of what is seen, in its middle. */

@@ -65,8 +65,8 @@ export function Browse({ index, params }: { index: IndexInfo; params: URLSearchP
             ))}
           </ul>
         )}
-        {facets.data?.fields.map((facet, i) => (
-          <details class="facet" open={i < SHOWN_FIELDS} key={facet.field}>
+        {ordered(facets.data?.fields ?? []).map((facet, i) => (
+          <details class="facet" open={i < SHOWN_FIELDS && !scattered(facet)} key={facet.field}>
             <summary>
               {facet.field} <span>{number(facet.distinct)}</span>
             </summary>
@@ -117,6 +117,15 @@ export function Browse({ index, params }: { index: IndexInfo; params: URLSearchP
       </section>
     </main>
   );
+}
+
+/** Whether nearly every image has a value of its own: nothing to choose by. */
+function scattered(facet: Facet): boolean {
+  return facet.distinct > 0.5 * facet.images && facet.distinct > facet.values.length;
+}
+
+function ordered(facets: readonly Facet[]): readonly Facet[] {
+  return [...facets].sort((a, b) => Number(scattered(a)) - Number(scattered(b)));
 }
 
 function sortName(key: string): string {

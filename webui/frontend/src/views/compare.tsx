@@ -5,22 +5,26 @@ import { api, judge, type Answer, type BlockVerdict, type Comparison, type Point
 import { address, adjust, changed, go, only, QUESTION } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Facts, ImageLink, Problem, Switch, Title } from "../parts/basics";
+import { Busy, Facts, ImageLink, known, Problem, Switch, Title } from "../parts/basics";
 import { Badges, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
 import { Stage, WAYS, type Way } from "../viewer/stage";
-import { comparisonOf } from "./results";
+import { comparisonOf, comparisonParams } from "./results";
+
+/** The parameters that name the two pictures: all that the server wants to know. */
+const PAIR = ["image", "upload", "region", "polygon", "with", "place"];
 
 export function Compare({ index, params, writable }: { index: string; params: URLSearchParams; writable: boolean }) {
-  const asked = only(params, [...QUESTION, "with", "place"]);
+  const asked = only(params, PAIR);
   const comparison = useAnswer<Comparison>(api(index, "comparison", asked));
   const question = only(params, QUESTION);
   const answer = useAnswer<Answer>(api(index, "search", changed(question, { limit: 500 })));
-  const addresses = answer.data?.hits.map((hit) => comparisonOf(index, hit)) ?? [];
-  const here = addresses.indexOf(address(index, "compare", asked));
+  const hits = answer.data?.hits ?? [];
+  const pairs = hits.map((hit) => only(comparisonParams(hit), PAIR).toString());
+  const here = pairs.indexOf(asked.toString());
   const open = (step: number): void => {
-    const to = addresses[here + step];
-    if (here >= 0 && to) go(keepingWay(to, params));
+    const hit = hits[here + step];
+    if (here >= 0 && hit) go(comparisonOf(index, hit, params));
   };
   useKeys([
     { keys: ["n"], does: "keys.hit.next", act: () => open(1) },
@@ -36,8 +40,8 @@ export function Compare({ index, params, writable }: { index: string; params: UR
             <button type="button" onClick={() => open(-1)} disabled={here === 0}>
               {t("compare.previous")}
             </button>
-            <span>{t("pager.place", { place: here + 1, of: addresses.length })}</span>
-            <button type="button" onClick={() => open(1)} disabled={here === addresses.length - 1}>
+            <span>{t("pager.place", { place: here + 1, of: hits.length })}</span>
+            <button type="button" onClick={() => open(1)} disabled={here === hits.length - 1}>
               {t("compare.next")}
             </button>
           </>
@@ -51,12 +55,6 @@ export function Compare({ index, params, writable }: { index: string; params: UR
       )}
     </main>
   );
-}
-
-function keepingWay(to: string, params: URLSearchParams): string {
-  const url = new URL(to, location.origin);
-  const query = changed(url.searchParams, { view: params.get("view"), inliers: params.get("inliers") });
-  return `${url.pathname}?${query}`;
 }
 
 interface BenchProps {
@@ -140,7 +138,7 @@ function Sides({ index, side, letter }: { index: string; side: Side; letter: str
       <h2 class="name">
         <span class="rank">{letter}</span> {side.image === null ? title : <ImageLink index={index} id={side.image} children={title} />}
       </h2>
-      <Facts rows={Object.entries(side.metadata)} />
+      <Facts rows={known(side)} />
     </section>
   );
 }

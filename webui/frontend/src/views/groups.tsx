@@ -5,7 +5,7 @@ import { api, crop, judge, Refused, startJob, type Group, type Groups, type Judg
 import { address, adjust, changed, go, only } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Exports, Facts, ImageLink, Pager, Problem, Switch, Title } from "../parts/basics";
+import { Busy, Exports, Facts, ImageLink, known, Pager, Problem, Switch, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { t } from "../words";
 import { cornersOf } from "../viewer/shapes";
@@ -145,7 +145,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
                 <Sure falseAlarms={member.false_alarms} />
               </>
             )}
-            <Facts rows={Object.entries(member.metadata).slice(0, 3)} />
+            <Facts rows={known(member).slice(0, 3)} />
             {writable && !member.reference && (
               <VerdictButtons
                 value={judgedAs(member, reference, judgements.data?.judgements ?? [])}

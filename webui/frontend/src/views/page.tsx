@@ -4,7 +4,7 @@ import { api, type ImageDetail, type Judgement } from "../api";
 import { address, go } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Facts, ImageLink, Problem, Title } from "../parts/basics";
+import { Busy, Facts, ImageLink, known, Problem, Title } from "../parts/basics";
 import { number, t } from "../words";
 import { Ask } from "./ask";
 
@@ -35,7 +35,7 @@ export function Page({ index, id, params }: { index: string; id: number; params:
         </nav>
         <Facts
           rows={[
-            ...Object.entries(data.metadata),
+            ...known(data),
             ...(data.name !== data.title ? [[t("page.file"), data.name] as const] : []),
             [t("page.size"), t("pixels", { width: number(data.width), height: number(data.height) })],
           ]}

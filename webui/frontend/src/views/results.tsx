@@ -6,7 +6,7 @@ import { address, adjust, changed, only, QUESTION, shapeParams } from "../addres
 import { HOLDS } from "../chance";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Choice, Exports, Facts, ImageLink, Problem, Title } from "../parts/basics";
+import { Busy, Choice, Exports, Facts, ImageLink, known, Problem, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
 
@@ -84,7 +84,7 @@ export function Results({ index, fields, params, writable }: {
       <ul class="grid finds" ref={grid} aria-busy={answer.busy}>
         {hits.map((hit) => (
           <li key={`${hit.rank}`}>
-            <a href={comparisonOf(index, hit)} class="picture">
+            <a href={comparisonOf(index, hit, params)} class="picture">
               <LitCrop shown={hit} region={hit.region} polygon={hit.polygon} alt={t("results.compare", { name: hit.title })} />
             </a>
             <h2 class="name">
@@ -98,7 +98,7 @@ export function Results({ index, fields, params, writable }: {
                 <Sure falseAlarms={hit.false_alarms} />
               </>
             )}
-            <Facts rows={Object.entries(hit.metadata).slice(0, 3)} />
+            <Facts rows={known(hit).slice(0, 3)} />
             {writable && data?.query.image != null && !isQuery(hit, data.query) && (
               <VerdictButtons value={judged.get(hit.rank) ?? hit.judgement} onJudge={(verdict) => decide(hit, verdict)} />
             )}
@@ -133,7 +133,7 @@ function Asked({ index, question }: { index: string; question: Question }) {
         <p class="kicker">{t(region ? "results.part" : "results.whole")}</p>
         <p class="name big">
           <a href={back}>
-            <Title shown={{ title: question.name, page: question.page }} />
+            <Title shown={question} />
           </a>
         </p>
         {question.where && <p class="note">{t("results.where", { condition: question.where })}</p>}
@@ -158,8 +158,14 @@ function isQuery(hit: Hit, question: Question | undefined): boolean {
   return Math.abs(x + width / 2 - ax - across / 2) < near && Math.abs(y + height / 2 - ay - down / 2) < near;
 }
 
-export function comparisonOf(index: string, hit: Hit): string {
-  return address(index, "compare", new URL(hit.comparison, location.origin).searchParams);
+export function comparisonParams(hit: Hit): URLSearchParams {
+  return new URL(hit.comparison, location.origin).searchParams;
+}
+
+/** The page that compares a hit with what was asked for; it keeps `params`: the search, and how pictures are shown. */
+export function comparisonOf(index: string, hit: Hit, params: URLSearchParams): string {
+  const kept = only(params, [...QUESTION, "view", "inliers"]);
+  return address(index, "compare", changed(kept, Object.fromEntries(comparisonParams(hit))));
 }
 
 function sorted(hits: readonly Hit[], key: string): readonly Hit[] {
