@@ -35,15 +35,15 @@ _INITIAL = 3.0
 """Heights of letters from which on a compact component is an initial."""
 _MASS = 0.4
 """Share of its box that an initial inks."""
-_EDGE = 0.05
+_EDGE = 0.02
 """Share of a side of the scan along which a shadow touches it."""
-_MARGIN = 0.01
+_MARGIN = 0.03
 """Share of the page's sides that is its edge."""
-_GAP = 4.0, 6.0
+_GAP = 2.5, 4.0
 """Heights of letters between words and between lines, at most, in a block of text."""
-_BESIDE = 0.3
+_BESIDE = 0.4
 """Share of the strip to the right of an initial that is text."""
-_SMALL = 0.02
+_SMALL = 0.03
 """Share of the page below which a picture is an ornament."""
 _SOLID = 3.0
 """Heights of letters over which pictures are solid once small gaps are closed."""

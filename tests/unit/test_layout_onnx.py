@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 NAMES = ["Picture", "Text", "person", "Drop-Capital"]
 KINDS = {"Picture": "illustration", "Text": "text", "Drop-Capital": "initial"}
 LEAST, OVERLAP = 0.25, 0.6
+Told = tuple[str, list[float], float]
 
 
 def written(
@@ -132,7 +133,7 @@ def page(width: int, height: int, box: tuple[int, int, int, int], scale: float =
     return Scan(pixels, round(width * scale), round(height * scale), scale, scale)
 
 
-def found(layout: Layout) -> list[tuple[str, list[float], float]]:
+def found(layout: Layout) -> list[Told]:
     return [(region.kind, region.box.as_list(), region.score) for region in layout.regions]
 
 
@@ -344,7 +345,7 @@ def test_without_onnxruntime_the_error_says_how_to_get_it(tmp_path: Path, monkey
     path = fixed(tmp_path / "model.onnx", np.zeros((1, 8, 40)))
     monkeypatch.setattr("matcher.layout_onnx._ByOpenCV", _Unable)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingDependency, match="OpenCV cannot run it.*pip install onnxruntime"):
+    with pytest.raises(MissingDependency, match=r"OpenCV cannot run it.*pip install onnxruntime"):
         OnnxDetector(str(path))
 
 
