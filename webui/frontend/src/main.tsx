@@ -32,7 +32,7 @@ function House({ service }: { service: Service }) {
   const place = usePlace();
   const indexes = useAnswer<{ indexes: IndexInfo[] }>("/api/indexes");
   const known = indexes.data?.indexes ?? [];
-  const named = place.path[0] === "i" ? (place.path[1] ?? null) : null;
+  const named = place.path[0] === "i" ? place.path[1] : place.params.get("index");
   const current = known.find(({ name }) => name === named) ?? (known.length === 1 ? known[0] : undefined);
   const uploading = useUploading(current?.name ?? null);
   const [help, setHelp] = useState(false);
@@ -63,7 +63,7 @@ function House({ service }: { service: Service }) {
           {current && <Tab to={address(current.name)} now={place.path.length === 2} words={t("nav.browse")} />}
           {current && <Tab to={address(current.name, "query")} now={place.path[2] === "query"} words={t("nav.query")} />}
           {current && <Tab to={address(current.name, "groups")} now={place.path[2] === "groups"} words={t("nav.groups")} />}
-          {!service.read_only && <Tab to="/jobs" now={place.path[0] === "jobs"} words={t("nav.jobs")} />}
+          {!service.read_only && <Tab to={current ? `/jobs?index=${encodeURIComponent(current.name)}` : "/jobs"} now={place.path[0] === "jobs"} words={t("nav.jobs")} />}
         </nav>
         {uploading.busy && <span role="status">{t("query.sending")}</span>}
         <div class="tail">
@@ -106,7 +106,7 @@ function View({ place, indexes, current, service, uploading, onChange }: ViewPro
   const { path, params } = place;
   const writable = !service.read_only;
   if (path.length === 0) return <Indexes indexes={indexes} />;
-  if (path[0] === "jobs" && writable) return <Jobs service={service} indexes={indexes} onChange={onChange} />;
+  if (path[0] === "jobs" && writable) return <Jobs service={service} indexes={indexes} current={current} onChange={onChange} />;
   if (path[0] !== "i" || !current) return <Problem refused={new Refused(404, "")} />;
   const index = current.name;
   const number = Number(path[3]);

@@ -78,6 +78,11 @@ export function Title({ shown }: { shown: { title: string; page: number } }) {
   );
 }
 
+/** The end of a path, where the title is another. */
+export function File({ of, path }: { of: string; path: string }) {
+  return of === path ? null : <small> {path.slice(path.lastIndexOf("/") + 1)}</small>;
+}
+
 export function ImageLink({ index, id, children }: { index: string; id: number; children: ComponentChildren }) {
   return <a href={address(index, `image/${id}`)}>{children}</a>;
 }

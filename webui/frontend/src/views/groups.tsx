@@ -5,7 +5,7 @@ import { api, crop, judge, Refused, startJob, type Group, type Groups, type Judg
 import { address, adjust, changed, go, only } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Exports, Facts, ImageLink, known, Pager, Problem, Switch, Title } from "../parts/basics";
+import { Busy, Exports, Facts, File, ImageLink, known, Pager, Problem, Switch, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { t } from "../words";
 import { cornersOf } from "../viewer/shapes";
@@ -66,7 +66,7 @@ function Unasked({ index, groups, writable }: { index: string; groups: Groups; w
   const [refused, setRefused] = useState<Refused | null>(null);
   const start = (): void => {
     startJob({ kind: "groups", index }).then(
-      () => go("/jobs"),
+      () => go(`/jobs?index=${encodeURIComponent(index)}`),
       (error: unknown) => {
         if (!(error instanceof Refused)) throw error;
         setRefused(error);
@@ -125,7 +125,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
         <a href={address(index, "groups", asked)}>{t("group.all")}</a>
       </header>
       <ul class="grid finds">
-        {group.data.members.map((member) => (
+        {[reference, ...group.data.members.filter((member) => member !== reference)].map((member) => (
           <li key={`${member.id} ${member.region.join()}`} class={member.reference ? "reference" : ""}>
             <a class="picture" href={member.reference ? address(index, `image/${member.id}`, { region: member.region.join(",") }) : comparisonWith(index, reference, member)}>
               <Registered member={member} reference={reference} shown={shown} />
@@ -134,6 +134,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
               <ImageLink index={index} id={member.id}>
                 <Title shown={member} />
               </ImageLink>
+              <File of={member.title} path={member.image} />
             </h2>
             {member.reference ? (
               <p class="badges">

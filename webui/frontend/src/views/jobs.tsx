@@ -10,10 +10,11 @@ import { t } from "../words";
 interface Props {
   service: Service;
   indexes: readonly IndexInfo[];
+  current: IndexInfo | undefined;
   onChange: () => void;
 }
 
-export function Jobs({ service, indexes, onChange }: Props) {
+export function Jobs({ service, indexes, current, onChange }: Props) {
   const jobs = useAnswer<{ jobs: Job[] }>("/api/jobs");
   const [refused, setRefused] = useState<Refused | null>(null);
   const form = useRef<HTMLFormElement>(null);
@@ -42,7 +43,7 @@ export function Jobs({ service, indexes, onChange }: Props) {
           <span>{t("jobs.index")}</span>
           <select name="index">
             {indexes.map(({ name }) => (
-              <option>{name}</option>
+              <option selected={name === current?.name}>{name}</option>
             ))}
           </select>
         </label>
@@ -107,6 +108,7 @@ function Progress({ job: first, onEnd }: { job: Job; onEnd: () => void }) {
       {job.kind === "add" && ended(job) && (
         <Facts rows={[[t("job.added"), <a href={address(job.index)}>{String(job.added)}</a>], [t("job.failed"), String(job.failed)]]} />
       )}
+      {job.kind === "groups" && job.state === "done" && <a href={address(job.index, "groups")}>{t("job.groups.see")}</a>}
       {!ended(job) && (
         <button
           type="button"

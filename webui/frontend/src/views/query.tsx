@@ -20,6 +20,7 @@ export function Query({ index, params, uploading }: { index: string; params: URL
         <label class="drop">
           <span>{t(uploading.busy ? "query.sending" : "query.drop")}</span>
           <input
+            class="hidden"
             type="file"
             accept="image/*,.tif,.tiff,.jp2,.pdf"
             disabled={uploading.busy}

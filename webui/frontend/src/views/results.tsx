@@ -6,7 +6,7 @@ import { address, adjust, changed, only, QUESTION, shapeParams } from "../addres
 import { HOLDS } from "../chance";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Choice, Exports, Facts, ImageLink, known, Problem, Title } from "../parts/basics";
+import { Busy, Choice, Exports, Facts, File, ImageLink, known, Problem, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
 
@@ -91,6 +91,7 @@ export function Results({ index, fields, params, writable }: {
               <ImageLink index={index} id={hit.id}>
                 <Title shown={hit} />
               </ImageLink>
+              <File of={hit.title} path={hit.image} />
             </h2>
             {isQuery(hit, data?.query) ? <p class="badges"><span class="badge self">{t("results.self")}</span></p> : (
               <>
