@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.datasets import load
 from benchmarks.runner import arguments, ask, machine, report, table
 from index.encoding import EncodedImage, Encoder
+from index.keypoints import packed, unpacked
 from index.search import Query
 from index.store import Index
 from matcher.errors import CalqueError, InputError, MissingDependency
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["MadeUpPages", "main"]
 
 _FLIPPED_BITS = 6
-_MOVED = 2000  # of 65535: about 3 % of the page
+_MOVED = 0.03  # of the page's long side
 
 
 class MadeUpPages:
@@ -48,14 +49,17 @@ class MadeUpPages:
     ----------
     pages : sequence of EncodedImage
         The real pages to draw from.
+    settings : Settings
+        What they were made with.
     """
 
-    def __init__(self, pages: Sequence[EncodedImage]) -> None:
+    def __init__(self, pages: Sequence[EncodedImage], settings: Settings) -> None:
         self._pages = pages
+        self._settings = settings
         self._random = np.random.default_rng(0)
         self._pool = {
             name: np.concatenate([getattr(page, name) for page in pages])
-            for name in ("words", "signatures", "positions", "scales", "angles")
+            for name in ("words", "signatures", "geometry")
         }
 
     def __call__(self, settings: Settings) -> MadeUpPages:
@@ -69,17 +73,20 @@ class MadeUpPages:
         drawn = drawn[np.argsort(self._pool["words"][drawn], kind="stable")]
         bits = self._random.integers(64, size=(len(drawn), _FLIPPED_BITS), dtype=np.uint64)
         flips = np.bitwise_xor.reduce(np.uint64(1) << bits, axis=1)
-        moved = self._pool["positions"][drawn].astype(np.int64)
-        moved += self._random.integers(-_MOVED, _MOVED + 1, size=moved.shape)
-        # The long side spans all of the 16 bits, the short one its share.
-        limit = np.array([model.width, model.height]) / model.step
+        sizes = np.array([[model.width, model.height]])
+        frame = unpacked(self._pool["geometry"][drawn], sizes, self._settings.work_size)
+        frame[:, :2] += self._random.uniform(-_MOVED, _MOVED, (len(drawn), 2)) * sizes.max()
         return EncodedImage(
             words=self._pool["words"][drawn],
             signatures=self._pool["signatures"][drawn] ^ flips,
-            positions=np.clip(moved, 0, np.minimum(limit, 65535)).astype(np.uint16),
-            scales=self._pool["scales"][drawn],
-            angles=self._pool["angles"][drawn],
-            step=model.step,
+            geometry=packed(
+                frame[:, :2],
+                np.exp2(frame[:, 2]),
+                np.rad2deg(frame[:, 3]),
+                sizes,
+                self._settings.work_size,
+                self._settings.geometry_bits,
+            ),
             width=model.width,
             height=model.height,
         )
@@ -166,7 +173,7 @@ def _made_up(folder: Path, count: int, pages: Sequence[EncodedImage]) -> Path:
         (files / f"{number}.jpg").write_text(str(number))
     path = folder / f"made-up-{count}.calque"
     with Index.create(path) as index:
-        index.add([files], workers=0, encoder_factory=MadeUpPages(pages))
+        index.add([files], workers=0, encoder_factory=MadeUpPages(pages, index.settings))
     return path
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import h5py
 import numpy as np
 
-from index.settings import FORMAT_VERSION, Settings
+from index.settings import FORMAT_VERSION, GEOMETRY_BITS, Settings
 from matcher.errors import CorruptIndex, SettingsMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
-    "DATASETS",
+    "COMPACT_SINCE",
     "MAXIMUM_IMAGES",
     "REMEDY",
-    "SMALL",
     "DamagedSegment",
     "Dataset",
     "Header",
     "SegmentFile",
+    "datasets",
+    "is_small",
     "read_header",
 ]
 
@@ -37,6 +39,8 @@ MAXIMUM_IMAGES = 1 << 16
 _FORMAT = "calque segment"
 _ALIGNMENT = 64
 
+COMPACT_SINCE = 3
+"""Version of the format since which geometry is one number, and words of images are gaps."""
 
 REMEDY = "restore it from a copy, or run: calque check --repair, then calque add the same sources again"
 """What to do about a damaged segment."""
@@ -51,36 +55,61 @@ class DamagedSegment(CorruptIndex):
 
 
 class Dataset(NamedTuple):
-    """Type and shape of a dataset; the first axis counts words (w), features (n) or images (m), perhaps plus one."""
+    """Type and shape of a dataset.
+
+    The first axis counts words (w), features (n), images (m) or bytes of the images' words (b), perhaps plus one.
+    """
 
     dtype: np.dtype[Any]
     rows: str
     shape: tuple[int, ...] = (0,)
 
 
-DATASETS = {
+_POSTINGS = {
     "words": Dataset(np.dtype("<u2"), "w"),
     "offsets": Dataset(np.dtype("<i8"), "w+1"),
     "images": Dataset(np.dtype("<u2"), "n"),
     "signatures": Dataset(np.dtype("<u8"), "n"),
+}
+_IMAGES = {
+    "image_ids": Dataset(np.dtype("<i8"), "m"),
+    "image_sizes": Dataset(np.dtype("<i4"), "m", (0, 2)),
+    "image_offsets": Dataset(np.dtype("<i8"), "m+1"),
+}
+_OLD = {
+    **_POSTINGS,
     "positions": Dataset(np.dtype("<u2"), "n", (0, 2)),
     "scales": Dataset(np.dtype("<u1"), "n"),
     "angles": Dataset(np.dtype("<u1"), "n"),
-    "image_ids": Dataset(np.dtype("<i8"), "m"),
+    **_IMAGES,
     "image_steps": Dataset(np.dtype("<f4"), "m"),
-    "image_sizes": Dataset(np.dtype("<i4"), "m", (0, 2)),
-    "image_offsets": Dataset(np.dtype("<i8"), "m+1"),
     "image_words": Dataset(np.dtype("<u2"), "n"),
 }
-"""All datasets of a segment by name."""
+_NEW = {
+    bits: {
+        **_POSTINGS,
+        "geometry": Dataset(np.dtype(f"<u{bits // 8}"), "n"),
+        **_IMAGES,
+        "image_words": Dataset(np.dtype("<u1"), "b"),
+    }
+    for bits in GEOMETRY_BITS
+}
 
-SMALL = tuple(name for name, dataset in DATASETS.items() if dataset.rows != "n")
-"""Those that do not grow with the number of features."""
+
+def datasets(settings: Settings, version: int = FORMAT_VERSION) -> dict[str, Dataset]:
+    """Return all datasets, by name, of a segment of these settings in a version of the format."""
+    return _OLD if version < COMPACT_SINCE else _NEW[settings.geometry_bits]
+
+
+def is_small(dataset: Dataset) -> bool:
+    """Return whether a dataset does not grow with the number of features."""
+    return dataset.rows not in ("n", "b")
 
 
 class Header(NamedTuple):
     """What a segment says of itself: settings, (shape, offset in the file) and CRC-32 by dataset, size of the file."""
 
+    version: int
     settings: Settings
     layout: dict[str, tuple[tuple[int, ...], int]]
     checksums: dict[str, int]
@@ -116,10 +145,11 @@ def _header(file: h5py.File, size: int) -> Header:
             f"made by a newer calque (format {version}, this one reads up to {FORMAT_VERSION}): upgrade calque"
         )
     settings = Settings.from_json(file.attrs["settings"])
-    rows = {"w": len(file["words"]), "n": len(file["images"]), "m": len(file["image_ids"])}
+    counted = {"w": "words", "n": "images", "m": "image_ids", "b": "image_words"}
+    rows = {axis: len(file[name]) for axis, name in counted.items()}
     layout: dict[str, tuple[tuple[int, ...], int]] = {}
     checksums: dict[str, int] = {}
-    for name, kind in DATASETS.items():
+    for name, kind in datasets(settings, version).items():
         dataset = file[name]
         shape = (rows[kind.rows[0]] + kind.rows.endswith("+1"), *kind.shape[1:])
         if dataset.shape != shape or dataset.dtype != kind.dtype:
@@ -130,31 +160,33 @@ def _header(file: h5py.File, size: int) -> Header:
             raise ValueError(f"{name} does not lie inside the file")
         layout[name] = shape, offset
         checksums[name] = int(dataset.attrs["crc32"])
-    return Header(settings, layout, checksums, size)
+    return Header(version, settings, layout, checksums, size)
 
 
 class SegmentFile:
     """A segment being written: datasets of known size, filled from their beginning."""
 
-    def __init__(self, path: Path, settings: Settings, words: int, features: int, images: int) -> None:
-        rows = {"w": words, "w+1": words + 1, "n": features, "m": images, "m+1": images + 1}
+    def __init__(self, path: Path, settings: Settings, rows: Mapping[str, int]) -> None:
+        """Begin a file whose axes, see `Dataset`, are as long as `rows` says."""
+        self._datasets = datasets(settings)
         self._sink = _Sink(path)
         # From version 1.10 on, HDF5 guards its own structures by checksums too.
         self._file = h5py.File(
             self._sink, "w", libver=("v110", "v110"), alignment_threshold=1, alignment_interval=_ALIGNMENT
         )
         self._file.attrs.update({"format": _FORMAT, "version": FORMAT_VERSION, "settings": settings.to_json()})
-        self._filled = dict.fromkeys(DATASETS, 0)
-        self._checksums = dict.fromkeys(DATASETS, 0)
-        for name, kind in DATASETS.items():
-            self._file.create_dataset(name, shape=(rows[kind.rows], *kind.shape[1:]), dtype=kind.dtype)
+        self._filled = dict.fromkeys(self._datasets, 0)
+        self._checksums = dict.fromkeys(self._datasets, 0)
+        for name, kind in self._datasets.items():
+            shape = (rows[kind.rows[0]] + kind.rows.endswith("+1"), *kind.shape[1:])
+            self._file.create_dataset(name, shape=shape, dtype=kind.dtype)
 
     def __enter__(self) -> SegmentFile:
         return self
 
     def append(self, name: str, array: NDArray[Any]) -> None:
         """Fill the next rows of a dataset."""
-        block = np.ascontiguousarray(array, dtype=DATASETS[name].dtype)
+        block = np.ascontiguousarray(array, dtype=self._datasets[name].dtype)
         if not block.size:
             return
         start = self._filled[name]
@@ -167,7 +199,7 @@ class SegmentFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            short = [name for name in DATASETS if self._filled[name] != len(self._file[name])]
+            short = [name for name in self._datasets if self._filled[name] != len(self._file[name])]
             if short:
                 kind, error = ValueError, ValueError(f"{short[0]} was not filled")
             for name, checksum in self._checksums.items():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from index.catalogue import ImageRecord
 from index.faults import reach
-from index.segment import write_segment
+from index.segment_writing import write_segment
 from index.workers import Failed
 
 if TYPE_CHECKING:

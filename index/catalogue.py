@@ -98,6 +98,7 @@ _MIGRATIONS: dict[int, tuple[str, ...]] = {
     time TEXT NOT NULL
 )""",
     ),
+    3: (),  # concerns segments
 }
 """Statements that lead from the version before to the version that is the key; new catalogues take these steps too."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from index._hdf5 import REMEDY, DamagedSegment
 from index.folder import SegmentFolder
 from index.intake import VOCABULARY_FILE, stored_vocabulary
@@ -132,10 +130,7 @@ class Contents:
         for segment in self.segments:
             if segment.name == name:
                 return segment.gather(segment.local(image_id))
-        nothing = np.empty(0, np.uint8)
-        return StoredFeatures(
-            nothing.astype(np.uint16), nothing.astype(np.uint64), np.empty((0, 2), np.uint16), nothing, nothing
-        )
+        return StoredFeatures.none(self.settings)
 
     def info(self) -> dict[str, Any]:
         """Return what the index holds, in plain types."""

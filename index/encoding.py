@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from index.keypoints import packed
 from matcher.images import read_image
 from matcher.registry import extractor_of
 
@@ -37,24 +38,15 @@ class EncodedImage:
         Visual words, ascending.
     signatures : uint64, shape (n,)
         Binary signatures (Hamming embedding).
-    positions : uint16, shape (n, 2)
-        Fixed-point places: pixel = position * step - 0.5.
-    scales : uint8, shape (n,)
-        Keypoint diameter in pixels = 2 ** (scale / 16).
-    angles : uint8, shape (n,)
-        Orientation in degrees = angle * 360 / 256.
-    step : float
-        ``max(width, height) / 65535``.
+    geometry : uint32 or uint64, shape (n,)
+        Places, diameters and orientations: see `index.keypoints`.
     width, height : int
         Size of the original image in pixels.
     """
 
     words: NDArray[np.uint16]
     signatures: NDArray[np.uint64]
-    positions: NDArray[np.uint16]
-    scales: NDArray[np.uint8]
-    angles: NDArray[np.uint8]
-    step: float
+    geometry: NDArray[np.unsignedinteger]
     width: int
     height: int
 
@@ -62,13 +54,14 @@ class EncodedImage:
         return len(self.words)
 
 
-def encode(features: Features, vocabulary: Vocabulary) -> EncodedImage:
-    """Quantise `features` for storage.
+def encode(features: Features, vocabulary: Vocabulary, settings: Settings) -> EncodedImage:
+    """Quantise `features` for storage with the vocabulary of an index of these settings.
 
     Parameters
     ----------
     features : Features
     vocabulary : Vocabulary
+    settings : Settings
 
     Returns
     -------
@@ -77,15 +70,18 @@ def encode(features: Features, vocabulary: Vocabulary) -> EncodedImage:
     words = vocabulary.assign(features.descriptors)[:, 0]
     order = np.argsort(words, kind="stable")
     words = words[order]
-    step = max(features.width, features.height) / 65535
     signatures = vocabulary.signatures(vocabulary.project(features.descriptors[order]), words)
     return EncodedImage(
         words=words.astype(np.uint16),
         signatures=signatures,
-        positions=np.clip(np.round((features.points[order] + 0.5) / step), 0, 65535).astype(np.uint16),
-        scales=np.clip(np.round(16 * np.log2(features.sizes[order])), 0, 255).astype(np.uint8),
-        angles=(np.round(features.angles[order] * (256 / 360)).astype(np.int64) % 256).astype(np.uint8),
-        step=step,
+        geometry=packed(
+            features.points[order],
+            features.sizes[order],
+            features.angles[order],
+            np.array([[features.width, features.height]]),
+            settings.work_size,
+            settings.geometry_bits,
+        ),
         width=features.width,
         height=features.height,
     )
@@ -103,7 +99,7 @@ class Encoder:
     def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
         """Return what is stored of a page of which `zones` are known; `InputError` if it cannot be read."""
         scan = read_image(path, page, long_side=self._settings.work_size)
-        return encode(self._extractor.extract(scan, _outside_text(scan, zones)), self._vocabulary)
+        return encode(self._extractor.extract(scan, _outside_text(scan, zones)), self._vocabulary, self._settings)
 
     @staticmethod
     def features(extractor: Extractor, path: Path, page: int, work_size: int) -> Features:

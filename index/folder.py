@@ -10,7 +10,8 @@ from index.catalogue import SegmentRecord
 from index.durable import TEMPORARY_SUFFIX
 from index.faults import reach
 from index.merging import Load, bins, next_merge
-from index.segment import Segment, merge_segments
+from index.segment import Segment
+from index.segment_writing import merge_segments
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from index import _kernels as kernels
+from index.keypoints import unpacked
 from matcher import geometry
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from index.vocabulary import Vocabulary
     from matcher.types import Features
 
-__all__ = ["Agreements", "SignedQuery", "agreements", "decoded", "keypoints", "pair_weights", "pairs_of", "vote"]
+__all__ = ["Agreements", "SignedQuery", "agreements", "keypoints", "pair_weights", "pairs_of", "vote"]
 
 _NEARNESS = np.exp(-((np.arange(65) / 16.0) ** 2)).astype(np.float32)
 """Weight of a Hamming distance."""
@@ -146,19 +147,7 @@ def pair_weights(
 
 def keypoints(segment: Segment, places: NDArray[np.int64], images: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the keypoints, see `matcher.geometry.frames`, of the postings at `places`, which lie on `images`."""
-    steps = segment.image_steps[images].astype(np.float64)[:, None]
-    return decoded(segment.positions[places], segment.scales[places], segment.angles[places], steps)
-
-
-def decoded(
-    positions: NDArray[np.uint16], scales: NDArray[np.uint8], angles: NDArray[np.uint8], steps: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the keypoints, see `matcher.geometry.frames`, of stored features; `steps` as `EncodedImage.step`."""
-    frame = np.empty((len(positions), 4))
-    frame[:, :2] = positions * steps - 0.5
-    frame[:, 2] = scales / 16.0
-    frame[:, 3] = angles * (2 * np.pi / 256)
-    return frame
+    return unpacked(segment.geometry_at(places), segment.image_sizes[images], segment.settings.work_size)
 
 
 def pairs_of(found: Agreements, chosen: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -12,13 +12,23 @@ from matcher.errors import SettingsMismatch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FORMAT_VERSION", "Settings"]
+__all__ = ["FORMAT_VERSION", "GEOMETRY_BITS", "PROFILES", "Settings"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """The format of catalogues that this calque writes, older ones it brings up to date (docs/format.md)."""
 
 _FEATURES_FORMAT = 1
 """The format of stored features. It stays while features stored earlier can be compared with those stored now."""
+
+GEOMETRY_BITS = (32, 64)
+"""What a feature's place, size and orientation may take: see `index.keypoints`."""
+
+PROFILES: Mapping[str, Mapping[str, int]] = {
+    "small": {"max_features": 1000, "geometry_bits": 32},
+    "standard": {"max_features": 6400, "geometry_bits": 32},
+    "fine": {"max_features": 12_800, "geometry_bits": 64},
+}
+"""Settings by name, from the fewest bytes an image to the most exact (docs/profiles.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,8 @@ class Settings:
         Long side, in pixels, to which images are reduced before extraction.
     max_features : int
         Budget of features per image.
+    geometry_bits : int
+        What is stored of a feature's place, size and orientation, 32 or 64 bits.
     format_version : int
         Version of the format of stored features; a newer catalogue around them leaves it as it is.
     """
@@ -45,7 +57,8 @@ class Settings:
     vocabulary_hash: str
     extractor: str = "rootsift-1(contrast=0.04)"
     work_size: int = 1600
-    max_features: int = 6400
+    max_features: int = PROFILES["standard"]["max_features"]
+    geometry_bits: int = PROFILES["standard"]["geometry_bits"]
     format_version: int = _FEATURES_FORMAT
 
     def __post_init__(self) -> None:
@@ -53,6 +66,8 @@ class Settings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SettingsMismatch(f"setting {name} must be a positive whole number, got {value!r}")
+        if self.geometry_bits not in GEOMETRY_BITS:
+            raise SettingsMismatch(f"setting geometry_bits must be one of {GEOMETRY_BITS}, got {self.geometry_bits!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as plain JSON types."""
@@ -84,8 +99,8 @@ class Settings:
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Return the settings written by `to_json`."""
-        return cls.from_dict(json.loads(text))
+        """Return the settings written by `to_json`, by this calque or an earlier one, which stored geometry exactly."""
+        return cls.from_dict({"geometry_bits": 64} | json.loads(text))
 
     def require(self, wanted: Settings, where: object) -> None:
         """Raise `SettingsMismatch`, naming `where` and both values, unless these settings equal `wanted`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index.postings import decoded
+from index import keypoints
 from index.vocabulary import MEDIAN_STEP
 from matcher.geometry import Agreement, Signed, Tolerance, estimate, frames, refine
 from matcher.significance import evidence
@@ -93,14 +93,14 @@ def variants(seen: Mapping[Relation, Features], region: Region, vocabulary: Voca
 def gather(segment: Segment, local: int, work_size: int) -> Stored:
     """Collect all features of the image with number `local` of `segment`."""
     stored = segment.gather(local)
-    frame = decoded(stored.positions, stored.scales, stored.angles, segment.image_steps[[local]].astype(np.float64))
+    frame = keypoints.unpacked(stored.geometry, segment.image_sizes[[local]], work_size)
     signed = Signed(frame, stored.words, stored.signatures)
     return Stored(signed, float(working_pixels(segment, np.array([local]), work_size)[0]))
 
 
 def working_pixels(segment: Segment, images: NDArray[np.integer], work_size: int) -> NDArray[np.float64]:
     """Return, for each of `images`, its pixels per pixel of the size it was extracted at."""
-    return np.asarray(np.maximum(1.0, segment.image_sizes[images].max(axis=1) / work_size), dtype=np.float64)
+    return keypoints.working_pixels(segment.image_sizes[images], work_size)
 
 
 def verify(

@@ -24,7 +24,7 @@ SETTINGS = Settings(vocabulary="made up", vocabulary_hash="0" * 64)
 BLANK, UNREADABLE, DEADLY = b"blank", b"unreadable", b"deadly"
 
 
-def encoded(content: bytes) -> EncodedImage:
+def encoded(content: bytes, geometry_bits: int = SETTINGS.geometry_bits) -> EncodedImage:
     """Return the features of a file with this content."""
     rng = np.random.default_rng(zlib.crc32(content))
     n = 0 if content == BLANK else int(rng.integers(1, 60))
@@ -32,10 +32,7 @@ def encoded(content: bytes) -> EncodedImage:
     return EncodedImage(
         words=np.sort(rng.integers(0, 40, n)).astype(np.uint16),
         signatures=rng.integers(0, 1 << 64, n, dtype=np.uint64),
-        positions=rng.integers(0, 1 << 16, (n, 2), dtype=np.uint16),
-        scales=rng.integers(0, 256, n, dtype=np.uint8),
-        angles=rng.integers(0, 256, n, dtype=np.uint8),
-        step=max(width, height) / 65535,
+        geometry=rng.integers(0, 1 << geometry_bits, n, dtype=np.dtype(f"u{geometry_bits // 8}")),
         width=width,
         height=height,
     )
@@ -53,4 +50,4 @@ class FakeEncoder:
             raise InputError(f"{path}: cannot be read; get a fresh copy")
         if content == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
-        return encoded(content)
+        return encoded(content, self.settings.geometry_bits)

@@ -10,6 +10,7 @@ import pytest
 
 from index.annotations import Zone
 from index.encoding import Encoder
+from index.keypoints import unpacked
 from index.settings import Settings
 from index.vocabulary import bundled_vocabulary
 from matcher.types import Region
@@ -36,7 +37,8 @@ def places(page: Path, *zones: Zone) -> np.ndarray:
     vocabulary = bundled_vocabulary()
     settings = Settings(vocabulary.name, vocabulary.hash, vocabulary.features, work_size=960)
     encoded = Encoder(settings, vocabulary).encode(page, 0, zones)
-    return encoded.positions * encoded.step - 0.5
+    sizes = np.array([[encoded.width, encoded.height]])
+    return unpacked(encoded.geometry, sizes, settings.work_size)[:, :2]
 
 
 def test_text_is_left_out_and_pictures_in_it_are_not(page):

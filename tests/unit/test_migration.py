@@ -1,4 +1,8 @@
-"""An index of the first format: read as it is, brought up to date by the first writer, never half of it."""
+"""An index of an earlier format: read as it is, brought up to date by the first writer, never half of it.
+
+``tests/data/format2_segment.h5`` is a segment as formats 1 and 2 had it, written by the `write_segment` of then: images
+1 and 2, those that `tests.crash.fake_encoder.encoded` made of ``content a`` and ``content b``.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from index.catalogue import Catalogue
+from index.keypoints import unpacked, working_pixels
+from index.segment import Segment
 from index.settings import FORMAT_VERSION
 from index.store import Index
-from tests.crash.fake_encoder import SETTINGS, FakeEncoder
+from tests.crash.fake_encoder import SETTINGS, FakeEncoder, encoded
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,16 +74,23 @@ INSERT INTO migrations (version) VALUES (1);
 """
 
 
+SEGMENT = Path(__file__).parents[1] / "data" / "format2_segment.h5"
+OLD_SETTINGS = replace(SETTINGS, geometry_bits=64)
+CONTENTS = {1: b"content a", 2: b"content b"}
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    """An index of two images as calque 0.1 left it: the format of segments has not changed since."""
+    """An index of two images as calque 0.1 left it."""
     scans = tmp_path / "scans"
     scans.mkdir()
     for name in "ab":
         (scans / f"{name}.png").write_bytes(f"content {name}".encode())
     path = tmp_path / "old.calque"
-    with Index.create(path, SETTINGS) as made:
+    with Index.create(path, OLD_SETTINGS) as made:
         made.add([scans], workers=0, encoder_factory=FakeEncoder)
+    (segment,) = (path / "segments").iterdir()
+    shutil.copyfile(SEGMENT, segment)
     catalogue = path / "catalogue.sqlite"
     new = catalogue.rename(tmp_path / "new.sqlite")
     db = sqlite3.connect(catalogue)
@@ -83,6 +99,7 @@ def old(tmp_path: Path) -> Path:
     with db:
         for table in ("segments", "images"):
             db.execute(f"INSERT INTO {table} SELECT * FROM new.{table}")
+        db.execute("UPDATE segments SET n_bytes = ?", (SEGMENT.stat().st_size,))
     db.close()
     return path
 
@@ -105,9 +122,12 @@ def test_an_old_index_is_read_without_a_change(old: Path) -> None:
     before = (old / "catalogue.sqlite").read_bytes()
     with Index.open(old) as opened:
         assert opened.check(deep=True) == []
-        assert [len(opened.gather(image.id).words) for image in opened.images()] == [
-            image.n_features for image in opened.images()
-        ]
+        assert opened.settings == OLD_SETTINGS
+        for image_id, content in CONTENTS.items():
+            image, stored = encoded(content), opened.gather(image_id)
+            np.testing.assert_array_equal(stored.words, image.words)
+            np.testing.assert_array_equal(stored.signatures, image.signatures)
+            assert stored.geometry.dtype == np.uint64
         assert (opened.metadata(1), opened.regions(1), opened.judgements()) == ({}, [], [])
     assert (old / "catalogue.sqlite").read_bytes() == before
 
@@ -123,11 +143,16 @@ def test_a_reader_of_an_old_index_sees_what_a_writer_enters_meanwhile(old: Path)
 
 def test_a_writer_brings_an_old_index_up_to_date_with_its_segments(old: Path, tmp_path: Path) -> None:
     (tmp_path / "scans" / "c.png").write_bytes(b"content c")
-    with Index.open(old, writable=True, settings=SETTINGS) as opened:
+    with Index.open(old, writable=True, settings=OLD_SETTINGS) as opened:
+        before = {image_id: opened.gather(image_id) for image_id in CONTENTS}
         assert opened.add([tmp_path / "scans"], workers=0, encoder_factory=FakeEncoder).added == 1
         opened.compact()
         assert opened.check(deep=True) == []
-        assert len(opened.segments) == 1
+        (segment,) = opened.segments
+        assert segment.header.version == FORMAT_VERSION
+        for image_id, stored in before.items():
+            for name, kept in opened.gather(image_id)._asdict().items():
+                np.testing.assert_array_equal(kept, getattr(stored, name))
     assert version(old) == FORMAT_VERSION
     Catalogue.create(tmp_path / "fresh.sqlite", SETTINGS)
     assert schema(old / "catalogue.sqlite") == schema(tmp_path / "fresh.sqlite")
@@ -156,3 +181,18 @@ def test_an_old_index_that_cannot_be_written_is_read(old: Path) -> None:
             assert opened.metadata(1) == {}
     finally:
         copy.chmod(0o755)
+
+
+def test_geometry_of_old_segments_is_what_their_columns_say() -> None:
+    """By the description of format 2: position × step − 0.5, 2^(scale / 16), angle × 360 / 256."""
+    with h5py.File(SEGMENT) as file:
+        told = {name: file[name][...] for name in file}
+    images, sizes = told["images"], told["image_sizes"]
+    frame = unpacked(Segment.open(SEGMENT).geometry_at(slice(None)), sizes[images], SETTINGS.work_size)
+    points = told["positions"] * told["image_steps"][images, None].astype(float) - 0.5
+    points = np.minimum(points, sizes[images] - 0.5)  # made-up places need not lie on their image
+    np.testing.assert_allclose(frame[:, :2], points, atol=sizes.max() / (1 << 20))
+    least = 0.5 + np.log2(working_pixels(sizes, SETTINGS.work_size))[images]
+    np.testing.assert_allclose(frame[:, 2], np.maximum(told["scales"] / 16, least), atol=1 / 512)
+    turns = (frame[:, 3] - told["angles"] * (2 * np.pi / 256) + np.pi) % (2 * np.pi)
+    np.testing.assert_allclose(turns, np.pi, atol=1e-9)

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from index._hdf5 import DATASETS
+from index._hdf5 import datasets
 from index._segment_kernels import postings_of_image
-from index.segment import Segment, merge_segments, write_segment
+from index.segment import Segment
+from index.segment_writing import merge_segments, write_segment
 from index.settings import Settings
 from matcher.errors import CalqueError, CorruptIndex, SettingsMismatch
 from tests import reference
@@ -44,7 +45,6 @@ def assert_holds(segment: Segment, contents: Images) -> None:
             assert got.dtype == want.dtype
             np.testing.assert_array_equal(got, want)
         assert segment.image_sizes[local].tolist() == [image.width, image.height]
-        assert segment.image_steps[local] == np.float32(image.step)
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_postings_are_sorted_by_word_and_image(tmp_path: Path) -> None:
 
 def test_arrays_are_mapped_read_only(tmp_path: Path) -> None:
     segment = written(tmp_path / "a.h5", images(range(3)))
-    for name in DATASETS:
+    for name in datasets(SETTINGS):
         with pytest.raises(ValueError, match="read-only"):
-            getattr(segment, name)[...] = 0
+            segment._arrays[name][...] = 0
 
 
 @pytest.mark.parametrize("contents", [{}, images([4]), {7: encoded(b"blank"), 9: encoded(b"blank")}])
@@ -79,11 +79,11 @@ def test_segments_without_features(tmp_path: Path, contents: Images) -> None:
     assert segment.verify(deep=True) == []
 
 
-def test_a_feature_takes_eighteen_bytes(tmp_path: Path) -> None:
-    """Beyond a fixed part for words and container."""
+def test_a_feature_takes_fifteen_bytes(tmp_path: Path) -> None:
+    """Beyond a fixed part for words and container; of real pages see docs/profiles.md."""
     few, many = (written(tmp_path / f"{n}.h5", images(range(100, 100 + n))) for n in (200, 1200))
     per_feature = (many.n_bytes - few.n_bytes) / (many.n_features - few.n_features)
-    assert 18 <= per_feature < 18 + 32 / 30 + 0.1  # 32 bytes an image of 30 features on average
+    assert 15 <= per_feature < 15 + 24 / 30 + 0.1  # 24 bytes an image of 30 features on average
 
 
 def test_equal_contents_give_equal_files(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_merging_keeps_what_is_alive(tmp_path: Path, owners: list[int], dead: se
 def test_merging_in_small_blocks_gives_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parts = [written(tmp_path / f"{k}.h5", images(range(k, 60, 3))) for k in range(3)]
     merge_segments(tmp_path / "at once.h5", parts)
-    monkeypatch.setattr("index.segment._BLOCK", 16)
+    monkeypatch.setattr("index.segment_writing.BLOCK", 16)
     merge_segments(tmp_path / "in blocks.h5", parts)
     assert (tmp_path / "at once.h5").read_bytes() == (tmp_path / "in blocks.h5").read_bytes()
 
