@@ -33,7 +33,7 @@ from matcher.errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["Fetcher", "NotServed", "cache_folder"]
+__all__ = ["Fetcher", "NotPublic", "NotServed", "askable", "cache_folder"]
 
 _ATTEMPTS = 5
 _LONGEST_WAIT = 300.0
@@ -55,6 +55,10 @@ _DROPPED = (httpcore.NetworkError, httpcore.TimeoutException, httpcore.RemotePro
 
 class NotServed(InputError):
     """A server has answered that it will not give this: another address may do."""
+
+
+class NotPublic(InputError):
+    """A server that manifests of strangers must not make us ask: on this machine, in a private network."""
 
 
 class _Later(Exception):
@@ -249,23 +253,37 @@ class _CheckedNetwork(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Connect to the first address of `host` that may be asked and answers."""
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            if error.errno == socket.EAI_AGAIN:
-                raise httpcore.ConnectError(f"{host} cannot be looked up") from error
-            raise InputError(f"{host}: no such server; check the address") from error
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        allowed = [address for address in addresses if self._allow_private or _is_public(address)]
-        if not allowed:
-            raise InputError(
-                f"{host} is {addresses[0]}, an address on this machine or in a private network; "
-                "if you trust whoever wrote the manifest, use --allow-private"
-            )
+        allowed = askable(host, port, self._allow_private)
         for address in allowed[:-1]:
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 return self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
         return self._backend.connect_tcp(allowed[-1], port, timeout, local_address, socket_options)
+
+
+def askable(host: str, port: int, allow_private: bool = False) -> list[str]:
+    """Return the addresses of a server that may be asked.
+
+    Raises
+    ------
+    NotPublic
+        If it is on this machine or in a private network, and `allow_private` is not set.
+    InputError
+        If there is no such server.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+            raise httpcore.ConnectError(f"{host} cannot be looked up") from error
+        raise InputError(f"{host}: no such server; check the address") from error
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    allowed = [address for address in addresses if allow_private or _is_public(address)]
+    if not allowed:
+        raise NotPublic(
+            f"{host} is {addresses[0]}, an address on this machine or in a private network; "
+            "if you trust whoever wrote the manifest, use --allow-private"
+        )
+    return allowed
 
 
 def _agent() -> str:

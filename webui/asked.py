@@ -10,6 +10,7 @@ from index.exports import readable
 from index.search import Query
 from matcher.errors import InputError
 from matcher.types import Region
+from webui.browsing import title_of
 from webui.drawing import masked
 from webui.imaging import Picture, tag_of
 from webui.problems import Refusal
@@ -34,8 +35,8 @@ class Asked:
     picture : Picture
     record : ImageRecord or None
         The image of the index that it is, None for an upload.
-    name : str
-        What it is called.
+    name, title : str
+        What it is called, and how it is shown.
     region : Region or None
         Part that is meant: for a polygon the box around it.
     corners : tuple of (x, y)
@@ -47,6 +48,7 @@ class Asked:
     picture: Picture
     record: ImageRecord | None
     name: str
+    title: str
     region: Region | None
     corners: tuple[tuple[float, float], ...]
     upload: str | None
@@ -82,10 +84,11 @@ def asked_for(call: Call, snapshot: Snapshot, part: shapes.Part) -> Asked:
     record: ImageRecord | None = None
     if part.upload is not None:
         held = call.server.uploads.find(part.upload, call.owner)
-        picture, name = held.picture, held.name
+        picture, name, title = held.picture, held.name, held.name
     else:
         record = snapshot.record(part.image or 0)
         picture, name = Picture.of(snapshot.name, record), readable(record.name)
+        title = title_of(snapshot, record)
     corners: tuple[tuple[float, float], ...] = ()
     region = None if part.region is None else box_of(part.region)
     if part.polygon is not None:
@@ -97,7 +100,7 @@ def asked_for(call: Call, snapshot: Snapshot, part: shapes.Part) -> Asked:
         region = region.clipped(picture.width, picture.height)
         if region is None:
             raise InputError(f"the region lies outside the picture, which is {picture.width} x {picture.height} pixels")
-    return Asked(picture, record, name, region, corners, part.upload)
+    return Asked(picture, record, name, title, region, corners, part.upload)
 
 
 def box_of(text: str) -> Region:

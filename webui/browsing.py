@@ -16,14 +16,15 @@ from webui.imaging import Picture, thumbnail_address
 from webui.problems import Refusal, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from index.catalogue import ImageRecord
     from webui.shelf import Holding, Snapshot
 
-__all__ = ["OPERATIONS", "Listings", "chosen", "shown"]
+__all__ = ["OPERATIONS", "Listings", "chosen", "shown", "title_of"]
 
 _SORTED_BY = ("id", "name", "page", "width", "height", "features")
+_TITLES = ("title", "Title", "label")
 _KEPT = 16
 _FACETS = 50
 """Fields told of at once at the most."""
@@ -75,7 +76,7 @@ def shown(snapshot: Snapshot, record: ImageRecord) -> dict[str, Any]:
         "id": record.id,
         "name": name,
         "page": record.page,
-        "title": _title(name, record.page, known),
+        "title": title_of(snapshot, record),
         "width": record.width,
         "height": record.height,
         "metadata": dict(known),
@@ -84,9 +85,11 @@ def shown(snapshot: Snapshot, record: ImageRecord) -> dict[str, Any]:
     }
 
 
-def _title(name: str, page: int, metadata: Mapping[str, str]) -> str:
-    title = next((metadata[key] for key in ("title", "Title", "label") if metadata.get(key)), name)
-    return f"{title}, page {page + 1}" if page else title
+def title_of(snapshot: Snapshot, record: ImageRecord) -> str:
+    """Return how an image is called in a list: by its title where it has one, else by its name."""
+    known = snapshot.metadata.get(record.id, {})
+    title = next((known[key] for key in _TITLES if known.get(key)), readable(record.name))
+    return f"{title}, page {record.page + 1}" if record.page else title
 
 
 async def indexes(call: Call) -> shapes.Indexes:

@@ -51,9 +51,7 @@ _MEGA = 1 << 20
     help="Folder below which images may be added from the page. Repeat for more; none by default.",
 )
 @click.option("--no-addresses", is_flag=True, help="Fetch no IIIF manifests.")
-@click.option(
-    "--allow-private-addresses", is_flag=True, help="Fetch manifests from private networks and this machine, too."
-)
+@click.option("--allow-private", is_flag=True, help="Fetch manifests from private networks and this machine, too.")
 @click.option(
     "--max-upload", type=click.IntRange(1, 4096), default=64, show_default=True, metavar="MB", help="Largest upload."
 )
@@ -86,7 +84,7 @@ def serve(
     read_only: bool,
     folders: tuple[Path, ...],
     no_addresses: bool,
-    allow_private_addresses: bool,
+    allow_private: bool,
     max_upload: int,
     rate: float,
     workers: int | None,
@@ -127,7 +125,7 @@ def serve(
         proxies=frozenset(proxies),
         read_only=read_only,
         addresses=not no_addresses,
-        allow_private=allow_private_addresses,
+        allow_private=allow_private,
         rate=rate,
         upload_bytes=max_upload * _MEGA,
         cache_bytes=cache_size * _MEGA,

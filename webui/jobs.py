@@ -12,11 +12,13 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
+from httpcore import ConnectError
 from starlette.responses import StreamingResponse
 
-from index.fetching import Fetcher
+from index.fetching import Fetcher, NotPublic, askable
 from index.iiif import is_address
 from index.links import Links, find_links
 from index.store import Index
@@ -169,6 +171,7 @@ def _allowed(server: Server, source: str) -> str:
     if is_address(source):
         if not options.addresses:
             raise Refusal(403, "this server fetches no manifests")
+        _require_askable(source, options.allow_private)
         return source
     known = ", ".join(map(str, options.folders)) or "none; start calque serve with --allow FOLDER"
     refused = Refusal(403, f"{source!r} is not below a folder that may be added; there are: {known}")
@@ -181,6 +184,21 @@ def _allowed(server: Server, source: str) -> str:
     if not path.is_dir():
         raise Refusal(422, f"{source!r} is no folder; add the folder that holds it")
     return str(path)
+
+
+def _require_askable(address: str, allow_private: bool) -> None:
+    """Refuse the address of a server that may not be asked; whither it leads in turn, `Fetcher` watches."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme.lower() == "https" else 80)
+    except ValueError as error:
+        raise Refusal(422, f"{address!r} is no address ({error})") from error
+    try:
+        askable(host, port, allow_private)
+    except NotPublic as error:
+        raise Refusal(403, str(error)) from error
+    except ConnectError as error:
+        raise Refusal(422, str(error)) from error
 
 
 async def jobs(call: Call) -> shapes.Jobs:

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from matcher.types import Match, Region, Relation
     from webui.shelf import Snapshot
 
+_OF_MATCH = (
+    *("rank", "page", "score", "false_alarms", "inliers", "relation", "rotation", "scale", "region", "polygon"),
+    "transform",
+)
+"""What is told of a hit as the command line tells it."""
+
 __all__ = ["OPERATIONS", "Answers", "address_of_search", "nearest", "part_of"]
 
 _KEPT_HITS = 20_000
@@ -164,8 +170,10 @@ def _hit(snapshot: Snapshot, what: Asked, hit: Hit, values: dict[str, Any]) -> s
     place = hit.match.region
     ruling = None if what.record is None else snapshot.ruling(what.record, what.region, record, place)
     told = {name: known[name] for name in ("id", "title", "width", "height", "metadata", "iiif", "thumbnail")}
+    told |= {name: values[name] for name in _OF_MATCH}
     return shapes.Hit(
-        **{**values, **told, "image": known["name"]},
+        **told,
+        image=known["name"],
         crop=crop_address(known["iiif"], place.as_list(), record.width, record.height),
         kind=_kind(snapshot, image, place),
         judgement=ruling,
@@ -213,6 +221,7 @@ def _question(what: Asked, asked: shapes.Asked) -> shapes.Question:
         image=None if what.record is None else what.record.id,
         upload=what.upload,
         name=what.name,
+        title=what.title,
         page=what.picture.page,
         width=what.picture.width,
         height=what.picture.height,

@@ -100,6 +100,7 @@ class Server:
         """Stop what is under way and let go of everything."""
         for line in (self.reading, self.searching, self.decoding, self.writing):
             line.close()
+        self.shelf.close()
         self.jobs.close()
         self.decoders.close()
         self.uploads.close()

@@ -274,6 +274,7 @@ class Question(Struct):
     image: int | None
     upload: str | None
     name: str
+    title: str
     page: int
     width: int
     height: int

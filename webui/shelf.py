@@ -171,6 +171,7 @@ class Shelf:
             known.add(resolved)
             name = self._name(resolved)
             self._held[name] = Holding(name, resolved)
+        self._closing = False
         self._warming = threading.Thread(target=self._warm, name="warming", daemon=True)
 
     def __iter__(self) -> Iterator[Holding]:
@@ -186,8 +187,16 @@ class Shelf:
         """Begin to warm all indexes, in the background."""
         self._warming.start()
 
+    def close(self) -> None:
+        """Leave off warming."""
+        self._closing = True
+        if self._warming.is_alive():
+            self._warming.join()
+
     def _warm(self) -> None:
         for holding in self:
+            if self._closing:
+                return
             try:
                 holding.warm()
             except CalqueError as error:

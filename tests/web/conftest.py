@@ -1,0 +1,108 @@
+"""A small index on a server: in this process for most tests, on a socket where the wire matters."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+from starlette.testclient import TestClient
+
+from index.annotations import Zone
+from index.store import Index
+from matcher.types import Region
+from webui.application import make_application
+from webui.options import Options
+
+if TYPE_CHECKING:
+    from tests.conftest import Collection
+
+HERE = "http://127.0.0.1"
+Serve = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def kept_index(scans_index: Path, collection: Collection, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The index of the collection, with metadata and zones; to be read only."""
+    path = tmp_path_factory.mktemp("web") / "scans.calque"
+    shutil.copytree(scans_index, path)
+    with Index.open(path, writable=True) as index:
+        records = list(index.images())
+        index.set_metadata(
+            {
+                record.id: {"date": str(1500 + 10 * number), "title": f"Page of the {record.name[6:-4]}"}
+                for number, record in enumerate(records)
+            }
+        )
+        boxes = {record.id: collection.boxes[record.name.removeprefix("scans/")] for record in records}
+        index.set_regions(
+            "layout", {image: [Zone("illustration", Region(*box), score=0.9)] for image, box in boxes.items()}
+        )
+    return path
+
+
+@pytest.fixture
+def own_index(kept_index: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return Path(shutil.copytree(kept_index, tmp_path / "scans.calque"))
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Return a function that serves indexes and returns a client; keywords are those of `Options`."""
+    with ExitStack() as stack:
+
+        def started(*paths: Path, **options: Any) -> TestClient:
+            client = TestClient(
+                make_application(paths, _options(tmp_path, options)), HERE, raise_server_exceptions=False
+            )
+            return stack.enter_context(client)
+
+        yield started
+
+
+@pytest.fixture(scope="module")
+def client(kept_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A client of a server that many tests ask; they do not change anything."""
+    options = _options(tmp_path_factory.mktemp("served"), {"read_only": True})
+    with TestClient(make_application([kept_index], options), HERE) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Live:
+    """A server on a socket."""
+
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"{HERE}:{self.port}"
+
+
+@contextmanager
+def live(path: Path, folder: Path, **options: Any) -> Iterator[Live]:
+    """Serve an index on a socket of this machine."""
+    config = uvicorn.Config(make_application([path], _options(folder, options)), port=0, log_level="error", http="h11")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.02)
+        yield Live(server.servers[0].sockets[0].getsockname()[1])
+    finally:
+        server.should_exit = True
+        thread.join(30)
+
+
+def _options(folder: Path, options: dict[str, Any]) -> Options:
+    return Options(**{"cache": folder / "cache", "workers": 1, "rate": 0.0, **options})
