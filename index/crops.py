@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from PIL import Image
 
+from index.answers import answer_as_dict
 from index.durable import replacing
 from index.exports import make_folder, slug
-from index.search import answer_as_dict
 from matcher.errors import CalqueError
 from matcher.images import read_image
 from matcher.registration import Frame, warp
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from index.search import Answer, Hit
+    from index.answers import Answer, Hit
 
 __all__ = ["CROP_COLUMNS", "CropWriter", "crop", "crop_table", "listed", "write_png"]
 

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from index.search import answer_as_dict
+from index.answers import answer_as_dict
 from matcher.errors import InputError
 from matcher.types import Region
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.answers import Answer
     from index.catalogue import ImageRecord
-    from index.search import Answer
     from index.store import Index
 
 __all__ = [
