@@ -33,6 +33,9 @@ __all__ = ["add"]
 
 _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 
+_LAYOUT = "calque"
+"""Segmenter that finds the pictures of pages."""
+
 
 @click.command()
 @index_argument
@@ -64,6 +67,12 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
     metavar="NAME",
     help=f"What finds and describes features: {', '.join(EXTRACTORS)}; settled when the index is made, by its "
     "vocabulary, which must be of these features.  [default: those of the vocabulary]",
+)
+@click.option(
+    "--layout/--no-layout",
+    default=None,
+    help="Find the pictures of pages, keep what lies on them and leave type out; settled when the index is made.  "
+    "[default: --no-layout]",
 )
 @click.option(
     "--metadata",
@@ -103,6 +112,7 @@ def add(
     max_features: int | None,
     vocabulary: Path | None,
     features: str | None,
+    layout: bool | None,
     table: Path | None,
     metadata_key: str | None,
     zone_files: tuple[Path, ...],
@@ -149,7 +159,10 @@ def add(
     given = {"work_size": work_size, "max_features": max_features}
     started = time.monotonic()
     settled = {name: value for name, value in given.items() if value is not None}
-    with connected(scheduler) as cluster, _opened(index, settled, vocabulary, features, make=bool(sources)) as opened:
+    with (
+        connected(scheduler) as cluster,
+        _opened(index, settled, vocabulary, features, layout, make=bool(sources)) as opened,
+    ):
         with Progress("images", quiet=quiet) as progress:
             report = opened.add(
                 sources,
@@ -166,7 +179,8 @@ def add(
             opened.set_metadata(matched.values)
             problems += [(str(table), problem) for problem in matched.problems]
         images = opened.info()["images"]
-    for name, reason in [*report.failed, *problems]:
+    lacking = [(name, f"added without its layout ({reason})") for name, reason in report.unsegmented]
+    for name, reason in [*report.failed, *lacking, *problems]:
         click.echo(one_line(f"calque: {name}: {reason}"), err=True)
     summary = _summary(index, report, images, time.monotonic() - started)
     summary["unmatched"] = len(problems)
@@ -186,7 +200,15 @@ def _zones(paths: tuple[Path, ...]) -> tuple[ZoneFinder, list[tuple[str, str]]]:
     return ZoneFinder(item for item in found if not isinstance(item, SourceFailure)), failed
 
 
-def _opened(index: Path, given: dict[str, int], vocabulary: Path | None, features: str | None, *, make: bool) -> Index:
+def _opened(
+    index: Path,
+    given: dict[str, int],
+    vocabulary: Path | None,
+    features: str | None,
+    layout: bool | None,
+    *,
+    make: bool,
+) -> Index:
     """Open `index` for writing, or `make` it, with the settings given."""
     from index.store import Index
     from index.vocabulary import Vocabulary, bundled_vocabulary
@@ -195,7 +217,7 @@ def _opened(index: Path, given: dict[str, int], vocabulary: Path | None, feature
         words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
         remedy = f"train one with: calque train FILE SOURCE... --features {features}, and name it with --vocabulary"
         _require_features(words.features, features, vocabulary or "the vocabulary that is shipped", remedy)
-        return Index.create(index, given, vocabulary)
+        return Index.create(index, {**given, "layout": _LAYOUT if layout else ""}, vocabulary)
     wanted: dict[str, Any] = dict(given)
     if vocabulary is not None:
         words = Vocabulary.load(vocabulary)
@@ -204,6 +226,9 @@ def _opened(index: Path, given: dict[str, int], vocabulary: Path | None, feature
     try:
         _require_features(opened.settings.extractor, features, index, "leave --features out or make a new index")
         opened.settings.require(dataclasses.replace(opened.settings, **wanted), index)
+        if layout not in (None, bool(opened.settings.layout)):
+            made, option = ("without", "--layout") if layout else ("with", "--no-layout")
+            raise SettingsMismatch(f"{index} was made {made} layouts; leave {option} out or make a new index")
     except BaseException:
         opened.close()
         raise
@@ -225,6 +250,7 @@ def _summary(index: Path, report: AddReport, images: int, seconds: float) -> dic
         "replaced": report.replaced,
         "unchanged": report.unchanged,
         "failed": len(report.failed),
+        "unsegmented": len(report.unsegmented),
         "skipped": dict(sorted(report.skipped.items())),
         "images": images,
         "seconds": round(seconds, 3),

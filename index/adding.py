@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from index.annotations import LAYOUT
 from index.catalogue import ImageRecord
+from index.compaction import Compaction
 from index.faults import reach
 from index.segment_writing import write_segment
 from index.workers import Failed
+from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,8 +49,6 @@ class Addition:
         self._total = len(plan.jobs)
         failures = [(failure.name, 0, failure.reason) for failure in plan.failures]
         self._batch = _Batch(notes=plan.notes, failures=failures)
-        self._before = {record.name for record in catalogue.segments()}
-        self._features = 0
         report.unchanged = plan.unchanged
 
     def write(
@@ -55,7 +56,7 @@ class Addition:
         outcomes: Iterable[tuple[Job, Encoded | Failed]],
         progress: Callable[[int, int, int, int], None] | None,
     ) -> None:
-        """Write the outcome of every job, then merge what can be merged cheaply; see `Index.add` for `progress`.
+        """Write the outcome of every job, merging segments meanwhile; see `Index.add` for `progress`.
 
         After Ctrl-C, too, all outcomes taken so far are in.
         """
@@ -65,18 +66,20 @@ class Addition:
                 failed = len(self.report.failed) + len(self._batch.failures)
                 progress(done, self._total, self.report.added + self.report.replaced, failed)
 
-        try:
-            for done, (job, outcome) in enumerate(outcomes, start=1):
-                self._batch.take(job, outcome)
-                if self._batch.is_due():
-                    self._commit()
-                tell(done)
-        except KeyboardInterrupt:
+        with Compaction(self._files) as compaction:
+            try:
+                for done, (job, outcome) in enumerate(outcomes, start=1):
+                    self._batch.take(job, outcome)
+                    if self._batch.is_due():
+                        self._commit()
+                        compaction.go_on()
+                    tell(done)
+            except KeyboardInterrupt:
+                self._commit()
+                raise
             self._commit()
-            raise
-        self._commit()
-        tell(self._total)
-        self._files.tidy(self._features, self._before)
+            tell(self._total)
+            compaction.finish()
 
     def _commit(self) -> None:
         """Make the batch durable and then visible, and only then report it."""
@@ -95,11 +98,11 @@ class Addition:
                 batch.enter(self._catalogue, first, segment.name if segment is not None else None)
         reach("add.committed")
         self._batch = _Batch()
-        self._features += batch.n_features
         replaced = sum(job.old is not None for job, _, _ in batch.images)
         self.report.replaced += replaced
         self.report.added += len(batch.images) - replaced
         self.report.unchanged += len(batch.touched)
+        self.report.unsegmented += batch.unsegmented
         self.report.failed += [(name, reason) for name, _, reason in batch.failures]
 
 
@@ -111,6 +114,7 @@ class _Batch:
     touched: list[tuple[int, int]] = field(default_factory=list)
     notes: list[tuple[int, SourceItem]] = field(default_factory=list)
     failures: list[tuple[str, int, str]] = field(default_factory=list)
+    unsegmented: list[tuple[str, str]] = field(default_factory=list)
     n_features: int = 0
     begun: float = field(default_factory=time.monotonic)
 
@@ -131,6 +135,8 @@ class _Batch:
             self.failures.append((job.item.name, job.item.page, reason))
         elif outcome.image is not None:
             self.images.append((job, outcome.digest, outcome.image))
+            if outcome.image.unsegmented:
+                self.unsegmented.append((job.item.name, outcome.image.unsegmented))
             self.n_features += len(outcome.image.words)
         elif job.old is not None:
             self.touched.append((job.old.id, job.item.mtime_ns))
@@ -141,6 +147,8 @@ class _Batch:
         for image_id, ((item, *_), digest, image) in enumerate(self.images, first):
             catalogue.add_image(_record(image_id, item, digest, image, segment))
             catalogue.annotations.note(image_id, item.metadata, item.zones)
+            if image.zones is not None:
+                catalogue.annotations.set_regions(image_id, LAYOUT, image.zones)
         for image_id, item in self.notes:
             catalogue.annotations.note(image_id, item.metadata, item.zones)
         for image_id, mtime_ns in self.touched:

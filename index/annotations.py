@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from index._sqlite import Database
 
-__all__ = ["KINDS", "Annotations", "Judgement", "Verdict", "Zone"]
+__all__ = ["KINDS", "LAYOUT", "Annotations", "Judgement", "Verdict", "Zone"]
 
 KINDS = ("illustration", "ornament", "initial", "text", "other")
 """The kinds of zones that there are; a source's own word for one is its label."""
+
+LAYOUT = "layout"
+"""Origin of the zones that a segmenter has found."""
 
 Verdict = Literal["same", "different", "unsure"]
 
@@ -41,6 +44,8 @@ class Zone:
         Where it is from: ``alto``, ``page``, ``coco``, ``layout``, ``user``.
     polygon : tuple of (x, y) or None
         Its outline in pixels, where that is more than the box.
+    id : int
+        Its number in the index; 0 before it is stored.
     """
 
     kind: str
@@ -49,6 +54,7 @@ class Zone:
     score: float | None = None
     origin: str = "user"
     polygon: tuple[tuple[float, float], ...] | None = None
+    id: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -123,13 +129,13 @@ class Annotations:
     def regions(self, image_id: int) -> list[Zone]:
         """Return the zones known of an image, in the order in which they were entered."""
         rows = self._db.rows(
-            "SELECT kind, x, y, width, height, label, score, origin, polygon FROM regions "
+            "SELECT kind, x, y, width, height, label, score, origin, polygon, id FROM regions "
             "WHERE image_id = ? ORDER BY id",
             image_id,
         )
         return [
-            Zone(kind, Region(*box), label, score, origin, polygon and tuple(map(tuple, json.loads(polygon))))
-            for kind, *box, label, score, origin, polygon in rows
+            Zone(kind, Region(*box), label, score, origin, polygon and tuple(map(tuple, json.loads(polygon))), number)
+            for kind, *box, label, score, origin, polygon, number in rows
         ]
 
     def set_regions(self, image_id: int, origin: str, zones: Iterable[Zone]) -> None:

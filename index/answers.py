@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from index.annotations import Zone
     from matcher.types import Match, Region
 
 __all__ = ["Answer", "Hit", "Query", "answer_as_dict"]
@@ -41,6 +42,8 @@ class Hit:
     false_alarms : float
         Answers as sure as this one that a search of this index is expected to give by chance.
     match : Match
+    zone : Zone or None
+        The picture of the image that it lies on, where its layout is known.
     """
 
     rank: int
@@ -50,6 +53,7 @@ class Hit:
     score: float
     false_alarms: float
     match: Match
+    zone: Zone | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,17 @@ def _hit_as_dict(hit: Hit) -> dict[str, Any]:
         "region": [_rounded(value, 1) for value in match.region.as_list()],
         "polygon": [[_rounded(x, 1), _rounded(y, 1)] for x, y in match.polygon.tolist()],
         "transform": match.transform.matrix.tolist(),
+        "zone": None if hit.zone is None else _zone_as_dict(hit.zone),
+    }
+
+
+def _zone_as_dict(zone: Zone) -> dict[str, Any]:
+    return {
+        "id": zone.id,
+        "kind": zone.kind,
+        "box": [_rounded(value, 1) for value in zone.box.as_list()],
+        "score": zone.score,
+        "origin": zone.origin,
     }
 
 

@@ -86,6 +86,10 @@ class Contents:
             raise KeyError(image_id)
         return record
 
+    def find(self, path: Path, page: int = 0) -> ImageRecord | None:
+        """Return the image of a page of a file, None if it is not in."""
+        return self._catalogue.find(str(path.resolve()), page)
+
     def neighbours(self, image_id: int, many: int) -> list[ImageRecord]:
         """Return the scans next to an image: of its folder or document, the nearest by id, at most `many`."""
         return self._catalogue.neighbours(self.image(image_id), many)

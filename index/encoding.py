@@ -1,16 +1,17 @@
-"""From a file to what the index stores of it: read, extract, choose, quantise. Runs in worker processes."""
+"""From a file to what the index stores of it: read, segment, extract, choose, quantise. Runs in worker processes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
 from index.keypoints import packed
+from index.regions import Pictures, segmenter_of, zones_of
 from matcher.images import read_image
-from matcher.registry import extractor_of
+from matcher.registry import extract_all, extractor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from index.settings import Settings
     from index.vocabulary import Vocabulary
     from matcher.images import Scan
-    from matcher.registry import Extractor
+    from matcher.layout import Segmenter
+    from matcher.registry import Extractor, Sight
     from matcher.types import Features
 
-__all__ = ["EncodedImage", "Encoder", "encode"]
+__all__ = ["EncodedImage", "Encoder", "Page", "encode", "read_page"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,10 @@ class EncodedImage:
         Places, diameters and orientations: see `index.keypoints`.
     width, height : int
         Size of the original image in pixels.
+    zones : tuple of Zone or None
+        What a segmenter found on the page, nothing if it is none; None if none has looked.
+    unsegmented : str
+        Why none has looked, where one should have.
     """
 
     words: NDArray[np.uint16]
@@ -49,6 +55,8 @@ class EncodedImage:
     geometry: NDArray[np.unsignedinteger]
     width: int
     height: int
+    zones: tuple[Zone, ...] | None = None
+    unsegmented: str = ""
 
     def __len__(self) -> int:
         return len(self.words)
@@ -87,24 +95,75 @@ def encode(features: Features, vocabulary: Vocabulary, settings: Settings) -> En
     )
 
 
+class Page(NamedTuple):
+    """A page that has been read, in colour if a segmenter is to see it, and the zones known of it."""
+
+    image: Scan
+    zones: Sequence[Zone]
+
+
+def read_page(settings: Settings, path: Path, page: int, zones: Sequence[Zone] = ()) -> Page:
+    """Read a page as an index with `settings` wants it; `InputError` if it cannot be read."""
+    return Page(read_image(path, page, gray=not settings.layout, long_side=settings.work_size), zones)
+
+
 class Encoder:
-    """Reads, extracts and encodes one image after another with the settings of an index."""
+    """Reads, extracts and encodes images with the settings of an index."""
 
     def __init__(self, settings: Settings, vocabulary: Vocabulary) -> None:
         cv2.setNumThreads(1)  # one process per core does better than threads within
         self._settings = settings
         self._vocabulary = vocabulary
         self._extractor = extractor_of(vocabulary.features, settings.max_features, vocabulary.likeness)
+        self._segmenter = segmenter_of(settings.layout) if settings.layout else None
 
     def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
-        """Return what is stored of a page of which `zones` are known; `InputError` if it cannot be read."""
-        scan = read_image(path, page, long_side=self._settings.work_size)
-        return encode(self._extractor.extract(scan, _outside_text(scan, zones)), self._vocabulary, self._settings)
+        """Return what is stored of a page of which `zones` are known; `InputError` if it cannot be read.
+
+        An image that the segmenter fails on is stored as if there were none; `EncodedImage.unsegmented` says why.
+        """
+        return self.encode_all([read_page(self._settings, path, page, zones)])[0]
+
+    def encode_all(self, pages: Sequence[Page]) -> list[EncodedImage]:
+        """Return what is stored of several pages; networks on a GPU look at them together."""
+        segmenter = self._segmenter
+        looks = [None if segmenter is None else _Looking(segmenter, image, zones) for image, zones in pages]
+        sights: list[Sight] = []
+        for (image, zones), looking in zip(pages, looks, strict=True):
+            scan = image if looking is None else image.gray()
+            sights.append((scan, _outside_text(scan, zones), None if looking is None else looking.pictures))
+        encoded = [
+            encode(features, self._vocabulary, self._settings) for features in extract_all(self._extractor, sights)
+        ]
+        return [
+            image if looking is None else replace(image, zones=looking.found, unsegmented=looking.problem)
+            for image, looking in zip(encoded, looks, strict=True)
+        ]
 
     @staticmethod
     def features(extractor: Extractor, path: Path, page: int, work_size: int) -> Features:
         """Return the features of a page at the size at which it is indexed."""
         return extractor.extract(read_image(path, page, long_side=work_size))
+
+
+class _Looking:
+    """Looks for the pictures on one page when the extractor asks for them: zones `found`, or the `problem` with it."""
+
+    def __init__(self, segmenter: Segmenter, colour: Scan, given: Sequence[Zone]) -> None:
+        self._segmenter = segmenter
+        self._colour = colour
+        self._given = given
+        self.found: tuple[Zone, ...] = ()
+        self.problem = ""
+
+    def pictures(self) -> NDArray[np.bool_] | None:
+        """Return where they are, as `matcher.selection.select` wants it."""
+        try:
+            self.found = zones_of(self._segmenter.segment(self._colour))
+        except Exception as error:  # a page is worth more than its layout, whatever a network makes of it
+            self.problem = f"{type(error).__name__}: {error}"
+            return None
+        return Pictures((*self._given, *self.found), self._colour.width, self._colour.height).grid
 
 
 def _outside_text(scan: Scan, zones: Sequence[Zone]) -> NDArray[np.bool_] | None:

@@ -24,6 +24,8 @@ class AddReport:
         Images that were in already.
     failed : list of (str, str)
         Name and reason of what could not be added.
+    unsegmented : list of (str, str)
+        Name of what was added without its layout, which was asked for, and why.
     skipped : Counter
         What was passed over in folders, by suffix: see `index.sources.expand`.
     """
@@ -32,6 +34,7 @@ class AddReport:
     replaced: int = 0
     unchanged: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
+    unsegmented: list[tuple[str, str]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
 

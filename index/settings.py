@@ -49,6 +49,8 @@ class Settings:
         Budget of features per image.
     geometry_bits : int
         What is stored of a feature's place, size and orientation, 32 or 64 bits.
+    layout : str
+        Signature of the segmenter that finds the pictures of its pages; empty if none does.
     format_version : int
         Version of the format of stored features; a newer catalogue around them leaves it as it is.
     """
@@ -59,6 +61,7 @@ class Settings:
     work_size: int = 1600
     max_features: int = PROFILES["standard"]["max_features"]
     geometry_bits: int = PROFILES["standard"]["geometry_bits"]
+    layout: str = ""
     format_version: int = _FEATURES_FORMAT
 
     def __post_init__(self) -> None:
@@ -70,8 +73,8 @@ class Settings:
             raise SettingsMismatch(f"setting geometry_bits must be one of {GEOMETRY_BITS}, got {self.geometry_bits!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain JSON types."""
-        return asdict(self)
+        """Return the settings as plain JSON types; without a layout, which earlier indexes did not know, if none is."""
+        return {name: value for name, value in asdict(self).items() if name != "layout" or value}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

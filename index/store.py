@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ from index.intake import (
     plan,
 )
 from index.locks import WriterLock
+from index.regions import signature_of
 from index.reports import AddReport, Problem, RemoveReport
 from index.settings import Settings
 from index.vocabulary import Vocabulary, bundled_vocabulary
@@ -72,7 +74,7 @@ class Index(Contents):
         path : Path or str
             The folder.
         settings : Settings or mapping, optional
-            All settings, or those that differ from the defaults.
+            All settings, or those that differ from the defaults; in a mapping, ``layout`` may be a segmenter's name.
         vocabulary : Path, optional
             A vocabulary file, which is copied into the index, by default the vocabulary that comes with calque.
 
@@ -89,6 +91,7 @@ class Index(Contents):
             words = own or bundled_vocabulary()
             fixed = {"vocabulary": words.name, "vocabulary_hash": words.hash, "extractor": words.features}
             settings = Settings.from_dict({**(settings or {}), **fixed})
+            settings = replace(settings, layout=signature_of(settings.layout))
         with _explaining(path):
             path.mkdir(parents=True, exist_ok=True)
             for file in path.iterdir():

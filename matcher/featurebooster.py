@@ -18,6 +18,8 @@ from matcher.sift import Sift
 from matcher.weights import digest_of, find_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from matcher.images import Scan
@@ -49,7 +51,12 @@ class Boosted:
         """Name, version and the hash of the weights."""
         return f"sift+featurebooster-1(weights={digest_of(find_weights(_WEIGHTS))[:12]})"
 
-    def extract(self, scan: Scan, mask: NDArray[np.bool_] | None = None) -> Features:
+    def extract(
+        self,
+        scan: Scan,
+        mask: NDArray[np.bool_] | None = None,
+        pictures: Callable[[], NDArray[np.bool_] | None] | None = None,
+    ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image; see `matcher.sift.Sift.extract`.
 
         Raises
@@ -57,7 +64,7 @@ class Boosted:
         MissingDependency
             If the weights are not there.
         """
-        found = Sift(self.max_features, self.likeness).extract(scan, mask)
+        found = Sift(self.max_features, self.likeness).extract(scan, mask, pictures)
         if len(found) == 0:
             return found
         where = device()

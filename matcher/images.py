@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import warnings
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -84,6 +84,10 @@ class Scan:
         fixed = np.ascontiguousarray(self.pixels, dtype=np.uint8).view()
         fixed.flags.writeable = False
         object.__setattr__(self, "pixels", fixed)
+
+    def gray(self) -> Scan:
+        """Return the luma of an RGB scan."""
+        return replace(self, pixels=np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_RGB2GRAY), np.uint8))
 
 
 def read_image(

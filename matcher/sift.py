@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from matcher.selection import choose, picture_likeness, weighted
+from matcher.selection import select, weighted
 from matcher.types import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -76,7 +76,12 @@ class Sift:
         """Name, version and parameters: features of equal signatures may be compared."""
         return f"rootsift-1(contrast={self.contrast})"
 
-    def extract(self, scan: Scan, mask: NDArray[np.bool_] | None = None) -> Features:
+    def extract(
+        self,
+        scan: Scan,
+        mask: NDArray[np.bool_] | None = None,
+        pictures: Callable[[], NDArray[np.bool_] | None] | None = None,
+    ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 
         Parameters
@@ -85,6 +90,8 @@ class Sift:
             A grey image, shape (h, w).
         mask : bool, shape (h, w), optional
             Where keypoints may lie.
+        pictures : callable, optional
+            Tells where a layout sees pictures, see `matcher.selection.select`.
         """
         keypoints: Sequence[cv2.KeyPoint] = ()
         raw: NDArray = np.zeros((0, 128), dtype=np.float32)
@@ -101,10 +108,12 @@ class Sift:
             for name in ("size", "angle", "response")
         )
         descriptors = root_sift(raw)
-        weights = np.ones(len(points), dtype=np.float32)
-        if self.likeness is not None:
-            weights = picture_likeness(points, descriptors, sizes, responses, self.likeness)
-        chosen = choose(sizes, responses, weights, self.max_features)
+        chosen, weights = select(
+            *(points, descriptors, sizes, responses, scan.pixels.shape),
+            network=self.likeness,
+            budget=self.max_features,
+            pictures=pictures,
+        )
         scale = np.array([scan.scale_x, scan.scale_y], dtype=np.float32)
         return Features(
             points=(points[chosen] - _SHIFT + 0.5) * scale - 0.5,

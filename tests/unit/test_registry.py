@@ -35,7 +35,7 @@ class Seeing:
     def signature(self) -> str:
         return self.inner.signature
 
-    def extract(self, scan: Scan, mask: object = None) -> Features:
+    def extract(self, scan: Scan, mask: object = None, pictures: object = None) -> Features:
         return self.inner.extract(scan)
 
     def unweighted(self) -> Seeing:
