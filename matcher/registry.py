@@ -7,6 +7,7 @@ of equal signatures may be compared. So is a segmenter, the finder of the region
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from dataclasses import dataclass
 from importlib import import_module
@@ -33,6 +34,7 @@ __all__ = [
     "name_in",
     "nearest_name",
     "segmenter_named",
+    "usual_score",
 ]
 
 
@@ -82,16 +84,19 @@ class Backend:
         MissingDependency
             If a package that it needs is not installed.
         """
+        return self.load()(**dict(self.options), **options)
+
+    def load(self) -> Any:
+        """Import and return what makes the implementation; `MissingDependency` as of `make`."""
         module, name = self.target.split(":")
         try:
-            made = getattr(import_module(module), name)
+            return getattr(import_module(module), name)
         except ImportError as error:
             if not self.extra:
                 raise
             raise MissingDependency(
                 f"{error.name or module} is not installed; install it with: pip install 'calque[{self.extra}]'"
             ) from error
-        return made(**dict(self.options), **options)
 
 
 EXTRACTORS: Mapping[str, Backend] = {
@@ -182,7 +187,7 @@ def extractor_of(signature: str, max_features: int | None = None, likeness: NDAr
     return made
 
 
-def segmenter_named(name: str) -> Segmenter:
+def segmenter_named(name: str, min_score: float | None = None) -> Segmenter:
     """Return a segmenter by its name.
 
     Parameters
@@ -190,6 +195,8 @@ def segmenter_named(name: str) -> Segmenter:
     name : str
         A key of `SEGMENTERS`; of those that run models of others followed by the path of one: ``onnx:PATH``,
         ``kraken`` or ``kraken:PATH``.
+    min_score : float, optional
+        How sure it must be of a picture to tell it, where it can be asked for that; by default `usual_score`.
 
     Raises
     ------
@@ -198,6 +205,22 @@ def segmenter_named(name: str) -> Segmenter:
     MissingDependency
         If it needs a package that is not there.
     """
+    known, model = _segmenter(name)
+    options: dict[str, Any] = {"model": model} if model else {}
+    if min_score is not None and _asked_for_scores(known) is not None:
+        options["min_score"] = min_score
+    made: Segmenter = SEGMENTERS[known].make(**options)
+    return made
+
+
+def usual_score(name: str) -> float:
+    """Return how sure the segmenter of a name must be of a picture to tell it; 0 if it tells all it knows."""
+    parameter = _asked_for_scores(_segmenter(name)[0])
+    return 0.0 if parameter is None else float(parameter.default)
+
+
+def _segmenter(name: str) -> tuple[str, str]:
+    """Return the key in `SEGMENTERS` and the path of a model in the name of a segmenter; `InputError` if it is none."""
     known, colon, model = name.partition(":")
     if known not in SEGMENTERS:
         raise nearest_name(known, SEGMENTERS, "segmenter")
@@ -205,5 +228,8 @@ def segmenter_named(name: str) -> Segmenter:
         raise InputError(f"the segmenter {known!r} takes no model of its own; leave out {colon + model!r}")
     if not model and _WITH_MODEL.get(known):
         raise InputError(f"the segmenter {known!r} needs a model; give its path: {known}:PATH")
-    made: Segmenter = SEGMENTERS[known].make(**({"model": model} if model else {}))
-    return made
+    return known, model
+
+
+def _asked_for_scores(known: str) -> inspect.Parameter | None:
+    return inspect.signature(SEGMENTERS[known].load()).parameters.get("min_score")
