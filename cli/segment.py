@@ -66,9 +66,9 @@ _T = TypeVar("_T")
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
-    default=0.0,
     metavar="S",
-    help="Leave out regions that are less sure, 0 to 1.  [default: those that the model gives]",
+    help="Leave out regions that are less sure, 0 to 1; average precision takes them all the same, to rank them.  "
+    "[default: what suits the model]",
 )
 @click.option(
     "--workers", type=click.IntRange(min=0), metavar="N", help="Processes; one for each core by default, 0 uses none."
@@ -95,7 +95,7 @@ def segment(
     form: str | None,
     crops: bool,
     overlay: bool,
-    min_score: float,
+    min_score: float | None,
     workers: int | None,
     truth: Path | None,
     part: str | None,
@@ -130,16 +130,17 @@ def segment(
     from index.layout_files import Drawings, tabled
     from index.layout_journal import LayoutJournal
     from index.layout_truth import images_of, read_layout_truth
+    from index.layouts import score_of, signature_of, surest
     from index.layouts import segment as segment_sources
-    from index.layouts import signature_of, surest
 
     known = [] if truth is None else read_layout_truth(truth, part)
     signature = signature_of(model)
+    least = score_of(model) if min_score is None else min_score
     with ExitStack() as stack:
         tally = _Tally(stack.enter_context(Progress("pages", quiet=quiet)))
         images = sources or [str(image) for image in tally.passed(images_of(known))]
         journal = None if output is None else stack.enter_context(LayoutJournal(output, signature))
-        drawings = None if output is None else Drawings(output, overlay, crops, min_score)
+        drawings = None if output is None else Drawings(output, overlay, crops, least)
         found = segment_sources(
             images,
             model,
@@ -150,16 +151,14 @@ def segment(
             skipped=Counter(),
             progress=tally.progress.update,
         )
-        pages: Iterator[PageLayout] = (
-            page._replace(layout=surest(page.layout, min_score)) for page in tally.passed(found)
-        )
-        if crops and output is not None:
-            pages = tabled(output / "crops", pages)
+        pages = tally.passed(found)
         if truth is not None:
-            figures = {"model": signature, **evaluate(tally.counted(pages), known, tally.fail)}
-            _write_figures(figures, cast("Format", form or "table"))
+            figures = evaluate(tally.counted(pages), known, tally.fail, least)
+            _write_figures({"model": signature, "min_score": least, **figures}, cast("Format", form or "table"))
         else:
-            _write_layouts(tally.counted(pages), form or "jsonl", output, base_url)
+            pages = tally.counted(page._replace(layout=surest(page.layout, least)) for page in pages)
+            pages = tabled(output / "crops", pages) if crops and output is not None else pages
+            _write_layouts(pages, form or "jsonl", output, base_url)
     click.echo(tally.summary(), err=True)
     return 1 if tally.failed or not tally.pages else 0
 
@@ -179,6 +178,8 @@ def _check_usage(
             raise click.UsageError(f"--format {form} writes a file for each page; give a folder with -o")
     elif form is not None and form not in FORMATS:
         raise click.UsageError(f"--format {form} is for regions; figures are written as {', '.join(FORMATS)}")
+    if truth is not None and drawn:
+        raise click.UsageError("--crops and --overlay draw regions, --evaluate measures them; run it once for each")
     if output is None and drawn:
         raise click.UsageError("--crops and --overlay draw into a folder; give one with -o")
 

@@ -85,7 +85,10 @@ class PageJudgement:
 
 
 def evaluate(
-    pages: Iterable[PageLayout], truth: Iterable[PageZones], unscored: Callable[[SourceFailure], None]
+    pages: Iterable[PageLayout],
+    truth: Iterable[PageZones],
+    unscored: Callable[[SourceFailure], None],
+    min_score: float = 0.0,
 ) -> dict[str, Any]:
     """Measure layouts against what is known of their pages.
 
@@ -95,6 +98,8 @@ def evaluate(
     truth : iterable of PageZones
     unscored : callable
         Called with each page of which the truth knows nothing.
+    min_score : float
+        As of `judge_page`.
 
     Returns
     -------
@@ -107,15 +112,19 @@ def evaluate(
     for item, layout in pages:
         if told := finder.find(str(item.path), item.name):
             zones = [zone for known in told for zone in known.on(layout.width, layout.height)]
-            judged.append(judge_page(zones, layout))
+            judged.append(judge_page(zones, layout, min_score))
         else:
             without += 1
             unscored(SourceFailure(item.name, "the truth knows nothing of it; it is not scored"))
     return {**summary(judged), "unscored": without}
 
 
-def judge_page(zones: Sequence[Zone], layout: Layout) -> PageJudgement:
-    """Return how well a layout agrees with the zones known of its page, in pixels of the image."""
+def judge_page(zones: Sequence[Zone], layout: Layout, min_score: float = 0.0) -> PageJudgement:
+    """Return how well a layout agrees with the zones known of its page, in pixels of the image.
+
+    Average precision takes regions however sure, since it ranks them; pictures less sure than `min_score`, which nobody
+    takes for such, are no false pictures.
+    """
     other = [zone.box for zone in zones if zone.kind == "other"]
     pictures = layout.pictures
     counted = np.array([not _mostly_in(region.box, other) for region in pictures], dtype=bool)
@@ -126,7 +135,8 @@ def judge_page(zones: Sequence[Zone], layout: Layout) -> PageJudgement:
         chosen = np.array([region.kind in kinds for region in pictures], dtype=bool)
         found = [region for region in pictures if region.kind in kinds]
         by_class[name] = _detections(true, found, counted[chosen])
-    false = None if by_class[ANY_PICTURE].true else int(counted.sum())
+    any_picture = by_class[ANY_PICTURE]
+    false = None if any_picture.true else int((any_picture.counted & (any_picture.scores >= min_score)).sum())
     return PageJudgement(by_class, _confusion(zones, layout), false)
 
 

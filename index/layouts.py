@@ -16,7 +16,7 @@ from index.workers import Failed, WorkerPool, attempt, default_workers
 from index.zones import PageZones, ZoneFinder, pixel_size, read_zones, zones_on
 from matcher.errors import InputError
 from matcher.images import printable, read_image
-from matcher.registry import SEGMENTERS, nearest_name, segmenter_named
+from matcher.registry import SEGMENTERS, nearest_name, segmenter_named, usual_score
 
 if TYPE_CHECKING:
     import os
@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from index.layout_journal import LayoutJournal
     from matcher.layout import Layout
 
-__all__ = ["LONG_SIDE", "MODELS", "PageLayout", "segment", "signature_of", "surest"]
+__all__ = ["LEAST_SCORE", "LONG_SIDE", "MODELS", "PageLayout", "score_of", "segment", "signature_of", "surest"]
 
 LONG_SIDE = 1600
 """Long side, in pixels, to which pages are reduced before they are looked at."""
+
+LEAST_SCORE = 0.02
+"""How sure segmenters must be of a picture here, where they can be asked; `surest` leaves out what is less sure."""
 
 _ZONES = "zones"
 MODELS = (*SEGMENTERS, _ZONES)
@@ -67,7 +70,7 @@ class _Seen:
     """Layouts by a segmenter of `matcher.registry.SEGMENTERS`."""
 
     def __init__(self, model: str) -> None:
-        self._segmenter = segmenter_named(model)
+        self._segmenter = segmenter_named(model, LEAST_SCORE)
         self.signature = self._segmenter.signature
 
     def find(self, item: SourceItem) -> Layout:
@@ -106,6 +109,11 @@ def signature_of(model: str) -> str:
     return _finder(model).signature
 
 
+def score_of(model: str) -> float:
+    """Return how sure a `model`, as of `segment`, usually is of what it is taken at its word for, 0 to 1."""
+    return 0.0 if model.partition(":")[0] == _ZONES else usual_score(model)
+
+
 def segment(
     sources: Sequence[str | os.PathLike[str]],
     model: str = MODELS[0],
@@ -118,6 +126,8 @@ def segment(
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[PageLayout | SourceFailure]:
     """Yield the layout of every page of `sources`, in their order, and what could not be used.
+
+    Layouts have all that the model has any reason for, down to `LEAST_SCORE`: see `surest` and `score_of`.
 
     Parameters
     ----------

@@ -45,8 +45,6 @@ _SIDE = 640
 _GROUND = 114
 _STRETCHED = ("queries", "detr")
 """Forms of output of models that pages are stretched for."""
-_LEAST = 0.25
-"""Score below which a box is nothing: what the tools of these detectors take."""
 _OVERLAP = 0.6
 """IoU from which on the less sure of two boxes of one class is left out."""
 
@@ -78,6 +76,8 @@ class OnnxDetector:
     ----------
     model : str
         Path of the file.
+    min_score : float
+        How sure a box must be to be a region, 0 to 1; by default as the tools of these detectors have it.
 
     Raises
     ------
@@ -87,8 +87,9 @@ class OnnxDetector:
         If OpenCV cannot run it and ``onnxruntime`` is not installed.
     """
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, min_score: float = 0.25) -> None:
         self._path = Path(model)
+        self._min_score = min_score
         data = _bytes(self._path)
         try:
             described = describe(data)
@@ -110,14 +111,14 @@ class OnnxDetector:
 
     @property
     def signature(self) -> str:
-        """Name, version, file and hash of the model, and what its classes are taken for."""
-        return f"onnx-1({self._path.name}, {self._hash}, {'/'.join(self._kinds)})"
+        """Name, version, file and hash of the model, what its classes are taken for, and how sure it must be."""
+        return f"onnx-1({self._path.name}, {self._hash}, {'/'.join(self._kinds)}, {self._min_score:g})"
 
     def segment(self, scan: Scan) -> Layout:
         """Return what lies where on `scan`."""
         blob, frame = self._blob(scan.pixels)
         outputs = self._runner.run({self._input: blob})
-        boxes = _chosen(_decoded(outputs, self._form, len(self._names), self._size))
+        boxes = _chosen(_decoded(outputs, self._form, len(self._names), self._size), self._min_score)
         shares = (boxes.corners * np.tile(self._size, 2) - np.tile(frame[:2], 2)) / np.tile(frame[2:], 2)
         corners = np.clip(shares, 0, 1)
         regions = []
@@ -249,11 +250,11 @@ def _best(centred: NDArray, scores: NDArray) -> _Boxes:
     return _Boxes(corners, scores[np.arange(len(scores)), classes], classes)
 
 
-def _chosen(boxes: _Boxes) -> _Boxes:
+def _chosen(boxes: _Boxes, min_score: float) -> _Boxes:
     """Return the boxes that are sure enough, and of those of one class that overlap the surest."""
     corners = boxes.corners.astype(np.float64)
     upright = np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
-    kept = cv2.dnn.NMSBoxesBatched(upright.tolist(), boxes.scores.tolist(), boxes.classes.tolist(), _LEAST, _OVERLAP)
+    kept = cv2.dnn.NMSBoxesBatched(upright.tolist(), boxes.scores.tolist(), boxes.classes.tolist(), min_score, _OVERLAP)
     chosen = np.asarray(kept, np.intp).ravel()
     return _Boxes(boxes.corners[chosen], boxes.scores[chosen], boxes.classes[chosen])
 
