@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from functools import lru_cache, partial
+from itertools import islice
+from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
 from index.workers import Failed, WorkerPool, attempt
 from matcher.errors import InputError, SettingsMismatch
+from matcher.registry import extractor_of, images_at_once
 
 if TYPE_CHECKING:
     import os
     from collections import Counter
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from index.annotations import Zone
     from index.catalogue import Catalogue, ImageRecord
-    from index.cluster import Cluster, ClusterPool
-    from index.encoding import EncodedImage
+    from index.cluster import Cluster
+    from index.encoding import EncodedImage, Page
     from index.iiif import Library
     from index.items import Pending, SourceFailure, SourceItem
     from index.settings import Settings
@@ -41,8 +46,13 @@ __all__ = [
     "stored_vocabulary",
 ]
 
+Seen = TypeVar("Seen")
+
 VOCABULARY_FILE = "vocabulary.h5"
 """Name, in an index's folder, of a vocabulary of its own."""
+
+_WINDOW = 4
+"""Batches' worth of pages that are read before they are given to a GPU, so that more are of one size."""
 
 
 class ImageEncoder(Protocol):
@@ -50,6 +60,9 @@ class ImageEncoder(Protocol):
 
     def encode(self, path: Path, page: int, zones: Sequence[Zone] = ()) -> EncodedImage:
         """Return the features of a page of which `zones` are known; `InputError` if it cannot be read."""
+
+    def encode_all(self, pages: Sequence[Page]) -> list[EncodedImage]:
+        """Return the features of pages that have been read; asked only where a GPU extracts them."""
 
 
 class EncoderFactory(Protocol):
@@ -87,11 +100,11 @@ class Plan(NamedTuple):
     failures: list[SourceFailure]
 
 
-class Encoded(NamedTuple):
-    """Hash of a file, and a page's features; None if the file has only been touched since it was added."""
+class Encoded(NamedTuple, Generic[Seen]):
+    """Hash of a file, and what was wanted of its page; None if the file has only been touched since it was added."""
 
     digest: bytes
-    image: EncodedImage | None
+    image: Seen | None
 
 
 def stored_vocabulary(folder: Path, settings: Settings) -> Vocabulary:
@@ -181,36 +194,53 @@ def _zoned(item: SourceItem, zones: ZoneFinder) -> SourceItem:
 
 def encode_all(
     jobs: Iterable[Job], settings: Settings, factory: EncoderFactory, workers: int, cluster: Cluster | None = None
-) -> Generator[tuple[Job, Encoded | Failed], None, None]:
+) -> Generator[tuple[Job, Encoded[EncodedImage] | Failed], None, None]:
     """Yield each job with its outcome, in order.
 
     From the workers of a cluster if there is one, or else from `workers` processes, or from this one if that is 0.
+    Where networks extract on a GPU, these only read, and this process alone uses it.
     """
     with ExitStack() as stack:
-        pool: WorkerPool[Job, Encoded] | ClusterPool[Job, Encoded]
         if cluster is not None:
-            pool = stack.enter_context(cluster.pool(_encoding, (factory, settings), _file_of))
-            yield from pool.map(jobs)
-        elif workers == 0:
-            function = _encoding(factory, settings)
-            yield from ((job, attempt(function, job)) for job in jobs)
+            remote = stack.enter_context(cluster.pool(_encoding, (factory, settings), _file_of))
+            yield from remote.map(jobs)
+            return
+        together = images_at_once(extractor_of(settings.extractor))
+        prepare: Callable[..., Callable[[Job], Encoded]] = _encoding if together == 1 else _reading
+        arguments = (factory, settings) if together == 1 else (settings,)
+        outcomes: Iterator[tuple[Job, Encoded | Failed]]
+        if workers == 0:
+            function = prepare(*arguments)
+            outcomes = ((job, attempt(function, job)) for job in jobs)
         else:
-            pool = stack.enter_context(WorkerPool(_encoding, (factory, settings), workers))
-            yield from pool.map(jobs)
+            pool: WorkerPool[Job, Encoded] = stack.enter_context(WorkerPool(prepare, arguments, workers))
+            outcomes = pool.map(jobs)
+        yield from outcomes if together == 1 else _in_batches(outcomes, factory(settings), together)
 
 
 def _file_of(job: Job) -> Path | None:
     return None if job.problem else job.item.path
 
 
-def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], Encoded]:
+def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], Encoded[EncodedImage]]:
     """Return the function that does one job; runs in a worker process."""
+    return _doing(factory(settings).encode)
+
+
+def _reading(settings: Settings) -> Callable[[Job], Encoded[Page]]:
+    """Return the function that only reads what is to be encoded; runs in a worker process."""
+    from index.encoding import read_page
+
+    return _doing(partial(read_page, settings))
+
+
+def _doing(look: Callable[[Path, int, Sequence[Zone]], Seen]) -> Callable[[Job], Encoded[Seen]]:
+    """Return the function that hashes the file of a job and, if it has changed, looks at its page."""
     from index.items import explained
 
-    encoder = factory(settings)
     digest = lru_cache(maxsize=1)(_digest)  # a document's pages come one after the other
 
-    def encode(job: Job) -> Encoded:
+    def do(job: Job) -> Encoded[Seen]:
         item, old, problem = job
         if problem:
             raise InputError(problem)
@@ -222,13 +252,48 @@ def _encoding(factory: EncoderFactory, settings: Settings) -> Callable[[Job], En
         if old is not None and old.digest == found:
             return Encoded(found, None)
         try:
-            return Encoded(found, encoder.encode(item.path, item.page, item.zones))
+            return Encoded(found, look(item.path, item.page, item.zones))
         except InputError:
             if item.fetched:
                 item.path.unlink(missing_ok=True)  # a damaged copy would be taken for good the next time
             raise
 
-    return encode
+    return do
+
+
+def _in_batches(
+    outcomes: Iterator[tuple[Job, Encoded[Page] | Failed]], encoder: ImageEncoder, together: int
+) -> Iterator[tuple[Job, Encoded[EncodedImage] | Failed]]:
+    """Yield outcomes that hold pages with these encoded, by one thread, while others go on reading."""
+    with ThreadPoolExecutor(1) as one:
+        ahead: deque[Future[list[tuple[Job, Encoded[EncodedImage] | Failed]]]] = deque()
+        while batch := list(islice(outcomes, _WINDOW * together)):
+            ahead.append(one.submit(_encoded, encoder, batch))
+            if len(ahead) > 1:
+                yield from ahead.popleft().result()
+        for last in ahead:
+            yield from last.result()
+
+
+def _encoded(
+    encoder: ImageEncoder, batch: Sequence[tuple[Job, Encoded[Page] | Failed]]
+) -> list[tuple[Job, Encoded[EncodedImage] | Failed]]:
+    """Return outcomes with their pages encoded; a page that cannot be is a failure of its own."""
+    pages = [outcome.image for _, outcome in batch if not isinstance(outcome, Failed) and outcome.image is not None]
+    together = attempt(encoder.encode_all, pages)
+    images: Iterator[EncodedImage | Failed]
+    if isinstance(together, Failed):
+        images = (attempt(lambda page: encoder.encode_all([page])[0], page) for page in pages)
+    else:
+        images = iter(together)
+
+    def done(outcome: Encoded[Page] | Failed) -> Encoded[EncodedImage] | Failed:
+        if isinstance(outcome, Failed):
+            return outcome
+        image = None if outcome.image is None else next(images)
+        return image if isinstance(image, Failed) else Encoded(outcome.digest, image)
+
+    return [(job, done(outcome)) for job, outcome in batch]
 
 
 def _digest(path: Path, size: int, mtime_ns: int) -> bytes:

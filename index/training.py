@@ -7,6 +7,7 @@ leading principal components of what is left of a descriptor when its word is ta
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,10 @@ from index.encoding import Encoder
 from index.settings import Settings
 from index.sources import SourceFailure, expand
 from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabulary
+from matcher.devices import wanted_device
 from matcher.errors import CalqueError, InputError, MissingDependency
-from matcher.registry import extractor_named
+from matcher.images import read_image
+from matcher.registry import extract_all, extractor_named, images_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from index.items import SourceItem
+    from matcher.images import Scan
     from matcher.registry import Extractor
+    from matcher.types import Features
 
 __all__ = ["collect", "learn", "train"]
 
@@ -80,24 +86,36 @@ def train(
     budget = max(200, words * _PER_WORD // len(items))
     likeness = bundled_vocabulary().likeness if features in _SIFT else np.zeros(0, np.float32)
     extractor = extractor_named(features, Settings("", "").max_features, likeness)
-    parts = []
-    for done, item in enumerate(items, start=1):
-        try:
-            parts.append(collect(item.path, item.page, extractor, budget, seed + done))
-        except CalqueError:
-            continue  # `add` lists what cannot be read; training goes by the rest
-        finally:
+    parts: list[NDArray[np.float32]] = []
+    size = images_at_once(extractor)
+    with ThreadPoolExecutor(size) as readers:
+        for start in range(0, len(items), size):
+            read = [scan for scan in readers.map(_read, items[start : start + size]) if scan is not None]
+            found = extract_all(extractor, [(scan, None, None) for scan in read])
+            parts += [_sample(one, budget, seed + start + number) for number, one in enumerate(found, 1)]
             if progress is not None:
-                progress(done, len(items))
+                progress(min(start + size, len(items)), len(items))
     descriptors = np.concatenate(parts) if parts else np.zeros((0, 128), np.float32)
     vocabulary = learn(descriptors, words, path.stem, extractor.signature, likeness, seed)
     vocabulary.save(path)
     return vocabulary
 
 
+def _read(item: SourceItem) -> Scan | None:
+    """Return a page as it is indexed, None if it cannot be read: `add` lists such, training goes by the rest."""
+    try:
+        return read_image(item.path, item.page, long_side=Settings("", "").work_size)
+    except CalqueError:
+        return None
+
+
 def collect(path: Path, page: int, extractor: Extractor, budget: int, seed: int) -> NDArray[np.float32]:
     """Return up to `budget` descriptors of a page, shape (n, d), drawn at random from those an index would keep."""
-    features = Encoder.features(extractor, path, page, Settings("", "").work_size)
+    return _sample(Encoder.features(extractor, path, page, Settings("", "").work_size), budget, seed)
+
+
+def _sample(features: Features, budget: int, seed: int) -> NDArray[np.float32]:
+    """Return up to `budget` descriptors of an image, drawn at random."""
     if len(features) <= budget:
         return features.descriptors
     return features.descriptors[np.random.default_rng(seed).choice(len(features), budget, replace=False)]
@@ -174,8 +192,9 @@ def _clusters(points: NDArray[np.float32], k: int, seed: int) -> tuple[NDArray[n
     if k >= len(points):
         padded = np.concatenate([points, np.repeat(points[:1], k - len(points), axis=0)])
         return padded, np.arange(len(points))
+    gpu = faiss.get_num_gpus() > 0 and wanted_device() != "cpu"  # faiss-cpu finds none
     kmeans = faiss.Kmeans(
-        points.shape[1], k, niter=10, seed=seed, min_points_per_centroid=1, max_points_per_centroid=400
+        points.shape[1], k, niter=10, seed=seed, min_points_per_centroid=1, max_points_per_centroid=400, gpu=gpu
     )
     kmeans.train(points)
     _, nearest = kmeans.index.search(points, 1)

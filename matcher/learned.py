@@ -6,21 +6,26 @@ the one, and the direction of the light around a keypoint stands in for the othe
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from matcher.networks import MODELS, Found, device, network
-from matcher.selection import choose, picture_likeness, weighted
+from matcher.networks import MODELS, Found, at_once, device, network
+from matcher.selection import select, weighted
 from matcher.types import Features
 from matcher.weights import digest_of, find_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
 
     from matcher.images import Scan
+    from matcher.registry import Sight
     from matcher.types import Relation
 
 __all__ = ["Learned"]
@@ -60,7 +65,12 @@ class Learned:
         hashes = "+".join(digest_of(find_weights(name))[:12] for name in MODELS[self.model].weights)
         return f"{self.model}-1(weights={hashes})"
 
-    def extract(self, scan: Scan, mask: NDArray[np.bool_] | None = None) -> Features:
+    def extract(
+        self,
+        scan: Scan,
+        mask: NDArray[np.bool_] | None = None,
+        pictures: Callable[[], NDArray[np.bool_] | None] | None = None,
+    ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 
         Parameters
@@ -69,30 +79,64 @@ class Learned:
             A grey image, shape (h, w).
         mask : bool, shape (h, w), optional
             Where keypoints may lie.
+        pictures : callable, optional
+            Tells where a layout sees pictures, see `matcher.selection.select`.
 
         Raises
         ------
         MissingDependency
             If the weights are not there.
         """
+        return self.extract_all([(scan, mask, pictures)])[0]
+
+    @property
+    def at_once(self) -> int:
+        """How many scans `extract_all` had best be given at a time: more than one where there is a GPU."""
+        return at_once(device())
+
+    def extract_all(
+        self,
+        sights: Sequence[Sight],
+        together: int | None = None,
+    ) -> list[Features]:
+        """Return the features of several scans, each with what `extract` takes with it.
+
+        `together` is how many of one size go through the network at a time, by default `at_once`. But for rounding
+        the features do not depend on it.
+        """
         find = network(self.model, self.max_features or _MOST, device())
-        found: list[Found] = []
-        pixels: NDArray = scan.pixels
+        together = together or self.at_once
+        each: Any = map if together == 1 else _threads().map  # a GPU waits for the rest of the work
+        pixels: list[NDArray] = [scan.pixels for scan, *_ in sights]
+        found: list[list[Found]] = [[] for _ in sights]
+        left = list(range(len(sights)))
         for _ in range(MODELS[self.model].levels):
-            found.append(_framed(find(pixels), pixels, scan.pixels.shape))
-            if min(pixels.shape) < 64:
-                break
-            pixels = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2), interpolation=cv2.INTER_AREA)
+            seen = find([pixels[number] for number in left], together)
+            shapes = [sights[number][0].pixels.shape for number in left]
+            framed = each(_framed, seen, [pixels[number] for number in left], shapes)
+            for number, one in zip(left, framed, strict=True):
+                found[number].append(one)
+            left = [number for number in left if min(pixels[number].shape) >= 64]
+            for number in left:
+                height, width = pixels[number].shape
+                pixels[number] = cv2.resize(pixels[number], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        return list(each(self._features, sights, found))
+
+    def _features(self, sight: Sight, found: list[Found]) -> Features:
+        """Return the features of a scan, of what was found on it at each size."""
+        scan, mask, pictures = sight
         points, responses, descriptors, sizes, angles = (np.concatenate(parts) for parts in zip(*found, strict=True))
         if mask is not None:
             column, row = np.round(points).astype(np.intp).T
             allowed = mask[row, column]
             points, sizes, angles = points[allowed], sizes[allowed], angles[allowed]
             responses, descriptors = responses[allowed], descriptors[allowed]
-        weights = np.ones(len(points), dtype=np.float32)
-        if self.likeness is not None:
-            weights = picture_likeness(points, descriptors, sizes, responses, self.likeness)
-        chosen = choose(sizes, responses, weights, self.max_features)
+        chosen, weights = select(
+            *(points, descriptors, sizes, responses, scan.pixels.shape),
+            network=self.likeness,
+            budget=self.max_features,
+            pictures=pictures,
+        )
         scale = np.array([scan.scale_x, scan.scale_y], dtype=np.float32)
         return Features(
             points=((points[chosen] + 0.5) * scale - 0.5).astype(np.float32),
@@ -111,6 +155,11 @@ class Learned:
     def turned(self, features: Features, relation: Relation) -> None:
         """Return None: a network must see the changed pixels."""
         return
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(thread_name_prefix="learned")
 
 
 def _framed(found: Found, pixels: NDArray[np.uint8], shape: tuple[int, ...]) -> Found:

@@ -1,12 +1,11 @@
 """Networks that find and describe local features, built by kornia, with weights found by `matcher.weights`.
 
-Each is one function from a grey image to keypoints and descriptors, made by `network`. Weights are read as plain
+Each is one function from grey images to keypoints and descriptors, made by `network`. Weights are read as plain
 tensors (``weights_only``): nothing in a file of weights is ever run.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,21 +15,25 @@ import torch
 from kornia import feature
 from torch.nn import functional
 
-from matcher.errors import InputError, MissingDependency
+from matcher.devices import wanted_device
+from matcher.errors import CalqueError, InputError, MissingDependency
 from matcher.weights import find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    Built = tuple[torch.nn.Module, Callable[[Any, torch.Tensor], tuple[torch.Tensor, ...]]]
-    """A module, and how it is run on an image (1, 1, h, w): the arrays of `Found`."""
+    Built = tuple[torch.nn.Module, Callable[[Any, torch.Tensor], Iterable[tuple[torch.Tensor, ...]]]]
+    """A module, and how it is run on images, float32 (n, 1, h, w): the arrays of `Found` for each."""
 
-__all__ = ["MODELS", "Found", "Model", "device", "network", "state_of"]
+__all__ = ["MODELS", "Found", "Model", "at_once", "device", "network", "state_of"]
 
 _STRIDE = 32
 """Sides are filled up to multiples of this, which all of the networks halve evenly."""
+
+_BATCH = 16
+"""Images that a GPU looks at together, unless its memory is too small."""
 
 
 class Found(NamedTuple):
@@ -60,20 +63,23 @@ class Model:
 
 
 def device() -> str:
-    """Return the device that networks run on: what ``CALQUE_DEVICE`` says, ``auto`` being a GPU if there is one.
+    """Return the device that networks run on, ``cpu`` or ``cuda``: see `matcher.devices.wanted_device`.
 
     Raises
     ------
     InputError
-        If it names none, or there is no such device.
+        If there is no such device.
     """
-    wanted = os.environ.get("CALQUE_DEVICE", "auto")
-    if wanted not in ("auto", "cpu", "cuda"):
-        raise InputError(f"CALQUE_DEVICE is {wanted!r}; it must be auto, cpu or cuda")
+    wanted = wanted_device()
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
         raise InputError("there is no GPU that PyTorch can use; ask for the device cpu or auto")
     return "cuda" if there and wanted != "cpu" else "cpu"
+
+
+def at_once(where: str) -> int:
+    """Return how many images of one size a device had best look at together."""
+    return _BATCH if where == "cuda" else 1
 
 
 def state_of(name: str) -> dict[str, Any]:
@@ -124,8 +130,11 @@ def _fill(module: torch.nn.Module, name: str, renamed: Mapping[str, str] | None 
 
 
 @cache
-def network(name: str, budget: int, where: str) -> Callable[[NDArray[np.uint8]], Found]:
+def network(name: str, budget: int, where: str) -> Callable[[Sequence[NDArray[np.uint8]], int], list[Found]]:
     """Return the network called `name` in `MODELS`, which finds up to `budget` keypoints, on the device `where`.
+
+    It takes grey images, uint8 (h, w), and how many that are of one size when filled up it may look at together. But
+    for rounding, what it finds on an image does not depend on the others.
 
     Raises
     ------
@@ -136,27 +145,63 @@ def network(name: str, budget: int, where: str) -> Callable[[NDArray[np.uint8]],
     module, run = MODELS[name].build(budget)
     module.eval().requires_grad_(False).to(where)
 
-    def find(pixels: NDArray[np.uint8]) -> Found:
-        height, width = pixels.shape
-        image = torch.from_numpy(np.array(pixels)).to(where, torch.float32)[None, None] / 255
-        image = functional.pad(image, (0, -width % _STRIDE, 0, -height % _STRIDE), mode="replicate")
-        with torch.inference_mode():
-            points, responses, descriptors, *frame = run(module, image)
-            descriptors = functional.normalize(descriptors, dim=1)
-            found = Found(*(tensor.cpu().numpy() for tensor in (points, responses, descriptors, *frame)))
-        # Neither keypoints beside the image nor what fills up kornia's arrays.
-        inside = (found.points[:, 0] <= width - 1) & (found.points[:, 1] <= height - 1) & (found.responses > 0)
-        return Found(*(values[inside] for values in found if values is not None))
+    def find(images: Sequence[NDArray[np.uint8]], together: int) -> list[Found]:
+        filled = [np.pad(image, [(0, -side % _STRIDE) for side in image.shape], mode="edge") for image in images]
+        found: dict[int, Found] = {}
+        for numbers in _alike([image.shape for image in filled], together):
+            batch = torch.from_numpy(np.stack([filled[number] for number in numbers]))
+            found |= zip(numbers, _run(module, run, batch[:, None], where), strict=True)
+        return [_inside(found[number], image) for number, image in enumerate(images)]
 
     return find
+
+
+def _alike(shapes: Sequence[tuple[int, ...]], together: int) -> Iterator[list[int]]:
+    """Yield the numbers of images of one shape, at most `together` at a time."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(number)
+    for group in groups.values():
+        for start in range(0, len(group), together):
+            yield group[start : start + together]
+
+
+def _run(module: Any, run: Any, images: torch.Tensor, where: str) -> list[Found]:
+    """Return what a module finds on images, uint8 (n, 1, h, w), by halves if they are too many for its memory."""
+    try:
+        with torch.inference_mode():
+            return [
+                _arrays(points, responses, functional.normalize(descriptors, dim=1), *frame)
+                for points, responses, descriptors, *frame in run(module, images.to(where).to(torch.float32) / 255)
+            ]
+    except torch.OutOfMemoryError as error:
+        half = len(images) // 2
+        if not half:
+            height, width = images.shape[2:]
+            raise CalqueError(
+                f"the GPU has too little memory for an image of {width} x {height} pixels; "
+                "ask for --device cpu, or for a smaller --work-size"
+            ) from error
+    torch.cuda.empty_cache()
+    return _run(module, run, images[:half], where) + _run(module, run, images[half:], where)
+
+
+def _arrays(*tensors: torch.Tensor) -> Found:
+    return Found(*(tensor.cpu().numpy() for tensor in tensors))
+
+
+def _inside(found: Found, image: NDArray[np.uint8]) -> Found:
+    """Leave out keypoints beside the image, and what fills up kornia's arrays."""
+    height, width = image.shape
+    inside = (found.points[:, 0] <= width - 1) & (found.points[:, 1] <= height - 1) & (found.responses > 0)
+    return Found(*(values[inside] for values in found if values is not None))
 
 
 def _aliked(name: str) -> Callable[[int], Built]:
     """Return the builder of an ALIKED (Zhao et al., IEEE TIM 2023)."""
 
-    def run(module: Any, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = module(image)[0]
-        return found.keypoints, found.keypoint_scores, found.descriptors
+    def run(module: Any, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        return ((found.keypoints, found.keypoint_scores, found.descriptors) for found in module(images))
 
     def build(budget: int) -> Built:
         module = feature.ALIKED(name, max_num_keypoints=budget, detection_threshold=0.0)
@@ -169,9 +214,9 @@ def _aliked(name: str) -> Callable[[int], Built]:
 def _disk(budget: int) -> Built:
     """Build DISK (Tyszkiewicz, Fua & Trulls, NeurIPS 2020)."""
 
-    def run(module: Any, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = module(image.expand(-1, 3, -1, -1), n=budget)[0]
-        return found.keypoints, found.detection_scores, found.descriptors
+    def run(module: Any, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        every = module(images.expand(-1, 3, -1, -1), n=budget)
+        return ((found.keypoints, found.detection_scores, found.descriptors) for found in every)
 
     module = feature.DISK()
     _fill(module, "disk")
@@ -181,9 +226,9 @@ def _disk(budget: int) -> Built:
 def _xfeat(budget: int) -> Built:
     """Build XFeat (Potje et al., CVPR 2024)."""
 
-    def run(module: Any, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        found = module.detectAndCompute(image)[0]
-        return found["keypoints"], found["scores"], found["descriptors"]
+    def run(module: Any, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        every = module.detectAndCompute(images)
+        return ((found["keypoints"], found["scores"], found["descriptors"]) for found in every)
 
     module = feature.XFeat(top_k=budget)
     _fill(module.net, "xfeat")
@@ -200,13 +245,14 @@ def _keynet(descriptor: str) -> Callable[[int], Built]:
     `descriptor` is ``hardnet`` (Mishchuk et al., NeurIPS 2017) or ``hardtfeat``, a smaller network trained likewise.
     """
 
-    def run(module: Any, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        frames, responses, descriptors = module(image)
-        sizes = 2 * feature.get_laf_scale(frames)
-        # kornia counts angles against the clock.
-        angles = -feature.get_laf_orientation(frames) % 360
-        centres = feature.get_laf_center(frames)
-        return centres[0], responses.reshape(-1), descriptors[0], sizes.reshape(-1), angles.reshape(-1)
+    def run(module: Any, images: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+        for image in images:  # kornia's detector takes one at a time
+            frames, responses, descriptors = module(image[None])
+            sizes = 2 * feature.get_laf_scale(frames)
+            # kornia counts angles against the clock.
+            angles = -feature.get_laf_orientation(frames) % 360
+            centres = feature.get_laf_center(frames)
+            yield centres[0], responses.reshape(-1), descriptors[0], sizes.reshape(-1), angles.reshape(-1)
 
     def build(budget: int) -> Built:
         orientation, shape = feature.OriNet(False), feature.LAFAffNetShapeEstimator(False, preserve_orientation=False)

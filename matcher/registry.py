@@ -11,12 +11,12 @@ import inspect
 import re
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from matcher.errors import InputError, MissingDependency, SettingsMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,13 +24,19 @@ if TYPE_CHECKING:
     from matcher.layout import Segmenter
     from matcher.types import Features, Relation
 
+    Sight = tuple[Scan, NDArray | None, Callable[[], NDArray | None] | None]
+    """What `Extractor.extract` takes."""
+
 __all__ = [
     "EXTRACTORS",
     "SEGMENTERS",
     "Backend",
+    "BatchExtractor",
     "Extractor",
+    "extract_all",
     "extractor_named",
     "extractor_of",
+    "images_at_once",
     "name_in",
     "nearest_name",
     "segmenter_named",
@@ -45,8 +51,13 @@ class Extractor(Protocol):
     def signature(self) -> str:
         """Name, version and parameters: features of equal signatures may be compared."""
 
-    def extract(self, scan: Scan, mask: NDArray | None = None) -> Features:
-        """Return the features of a grey `scan`, in pixels of the original image; bool `mask`: where they may lie."""
+    def extract(
+        self, scan: Scan, mask: NDArray | None = None, pictures: Callable[[], NDArray | None] | None = None
+    ) -> Features:
+        """Return the features of a grey `scan`, in pixels of the original image.
+
+        Bool `mask`: where they may lie; `pictures`: tells where a layout sees pictures (`matcher.selection.select`).
+        """
 
     def unweighted(self) -> Extractor:
         """Return this extractor for what is all picture: nothing counts as type, and everything is kept."""
@@ -56,6 +67,30 @@ class Extractor(Protocol):
 
         None where they cannot be had without extracting from the changed pixels.
         """
+
+
+@runtime_checkable
+class BatchExtractor(Extractor, Protocol):
+    """An extractor that may do better with several images at a time."""
+
+    @property
+    def at_once(self) -> int:
+        """How many it had best be given at a time."""
+
+    def extract_all(self, sights: Sequence[Sight]) -> list[Features]:
+        """Return what `extract` returns of each."""
+
+
+def images_at_once(extractor: Extractor) -> int:
+    """Return how many images an extractor had best be given at a time."""
+    return extractor.at_once if isinstance(extractor, BatchExtractor) else 1
+
+
+def extract_all(extractor: Extractor, sights: Sequence[Sight]) -> list[Features]:
+    """Return what an extractor's `extract` returns of each of several scans, together where it can."""
+    if isinstance(extractor, BatchExtractor):
+        return extractor.extract_all(sights)
+    return [extractor.extract(*sight) for sight in sights]
 
 
 @dataclass(frozen=True, slots=True)

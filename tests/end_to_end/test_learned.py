@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import pytest
 
+from index.store import Index
 from tests.conftest import picture
 
 if TYPE_CHECKING:
@@ -79,6 +81,31 @@ def test_an_index_keeps_to_its_features(
     done = calque("add", index, collection.folder, "--features", "sift", env=environment)
     assert done.returncode == 2
     assert f"{index} is of xfeat features, not of sift" in done.stderr
+
+
+def test_pages_read_by_workers_and_encoded_together_are_the_same(
+    index: Path,
+    vocabulary: Path,
+    environment: dict[str, str],
+    collection: Collection,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """As where there is a GPU: the workers read, this process extracts, three images of one size at a time."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("matcher.learned.at_once", lambda where: 3)
+    (tmp_path / "no.jpg").write_bytes(b"no image")
+    with Index.create(tmp_path / "together", vocabulary=vocabulary) as made, Index.open(index) as alone:
+        report = made.add([tmp_path / "no.jpg", collection.folder], workers=2)
+        assert report.added == len(collection.boxes)
+        assert [name for name, _ in report.failed] == [str(tmp_path / "no.jpg")]
+        ours, theirs = list(made.images()), list(alone.images())
+        assert [record.path for record in ours] == [record.path for record in theirs]
+        for one, other in zip(ours, theirs, strict=True):
+            mine, its = (opened.gather(record.id) for opened, record in ((made, one), (alone, other)))
+            shared = sum((Counter(mine.words.tolist()) & Counter(its.words.tolist())).values())
+            assert shared > 0.99 * max(len(mine.words), len(its.words))
 
 
 def test_where_weights_are_missing_the_remedy_is_named(

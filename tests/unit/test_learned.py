@@ -17,7 +17,7 @@ from kornia import feature  # noqa: E402
 from skimage import data  # noqa: E402
 
 from index.search import Query, extract  # noqa: E402
-from matcher.errors import InputError, MissingDependency, SettingsMismatch  # noqa: E402
+from matcher.errors import CalqueError, InputError, MissingDependency, SettingsMismatch  # noqa: E402
 from matcher.images import Scan  # noqa: E402
 from matcher.learned import Learned  # noqa: E402
 from matcher.networks import device, network  # noqa: E402
@@ -167,6 +167,48 @@ def test_orientations_turn_with_the_picture(models: Path) -> None:
     assert len(rows) > 50
     off = (turned.angles[columns] - upright.angles[rows] - 20 + 180) % 360 - 180
     assert np.mean(np.abs(off) < 26) > 0.8
+
+
+@pytest.mark.parametrize("name", ["aliked-t16", "xfeat"])
+def test_images_taken_together_give_what_each_gives_alone(models: Path, name: str) -> None:
+    """To 1e-3 pixels and 1e-4 in a descriptor, and but for one feature in two hundred at the edge of the budget."""
+    pixels = photograph()
+    views = [pixels, pixels[:, ::-1], pixels[:-40], 255 - pixels, np.rot90(pixels, 2), pixels[:-41, ::-1]]
+    made = Learned(name, 400)
+    mask = np.zeros(views[1].shape, dtype=np.bool_)
+    mask[:, 50:] = True
+    sights = [(scan(view), mask if number == 1 else None, None) for number, view in enumerate(views)]
+    for alone, company in zip(map(made.extract, *zip(*sights, strict=True)), made.extract_all(sights, 4), strict=True):
+        assert len(alone) > 50
+        assert abs(len(alone) - len(company)) <= len(alone) // 200
+        off = np.abs(alone.points[:, None] - company.points[None]).max(axis=2)
+        off += np.abs(alone.descriptors[:, None] - company.descriptors[None]).max(axis=2) * 10
+        same = off.min(axis=1) < 1e-3
+        assert np.count_nonzero(~same) <= len(alone) // 200
+        nearest = off.argmin(axis=1)[same]
+        np.testing.assert_allclose(company.sizes[nearest], alone.sizes[same], rtol=1e-4)
+        np.testing.assert_allclose(company.responses[nearest], alone.responses[same], rtol=1e-3)
+
+
+def test_a_batch_too_large_for_the_memory_is_halved(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's memory is played here: whatever is larger than a batch of two runs out of it."""
+    module = feature.XFeat
+    detect, sizes = module.detectAndCompute, []
+
+    def small(self: object, images: torch.Tensor) -> object:
+        sizes.append(len(images))
+        if len(images) > limit:
+            raise torch.OutOfMemoryError
+        return detect(self, images)
+
+    monkeypatch.setattr(module, "detectAndCompute", small)
+    made, sights = Learned("xfeat", 100), [(scan(photograph(96)), None, None)] * 5
+    limit = 2
+    assert [len(features) for features in made.extract_all(sights, 5)] == [len(made.extract(scan(photograph(96))))] * 5
+    assert sizes[:5] == [5, 2, 3, 1, 2]
+    limit = 0
+    with pytest.raises(CalqueError, match="too little memory for an image of 96 x 96 pixels; ask for --device cpu"):
+        made.extract(scan(photograph(96)))
 
 
 # Networks whose weights are not to be had are filled with random ones.
