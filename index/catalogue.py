@@ -356,10 +356,15 @@ class Catalogue(Database):
         """Note that a source could not be added."""
         self.change("INSERT OR REPLACE INTO failures (name, page, reason) VALUES (?, ?, ?)", to_sql(name), page, reason)
 
-    def replace_segments(self, old: Iterable[str], new: SegmentRecord | None) -> None:
-        """Let `new` hold the living images of the segments `old`; without it the segments are only forgotten."""
+    def replace_segments(self, old: Iterable[str], new: SegmentRecord | None, died: Iterable[int] = ()) -> None:
+        """Let `new` hold the living images of the segments `old`; without it the segments are only forgotten.
+
+        `died` are the images that lie in `new` but were removed while it was written.
+        """
         if new is not None:
             self.add_segment(new)
+            for image_id in died:
+                self.change("UPDATE tombstones SET segment = ? WHERE image_id = ?", new.name, image_id)
         for name in old:
             if new is not None:
                 self.change("UPDATE images SET segment = ? WHERE segment = ?", new.name, name)

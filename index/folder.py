@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from index.catalogue import SegmentRecord
@@ -20,10 +21,23 @@ if TYPE_CHECKING:
 
     from index.catalogue import Catalogue
 
-__all__ = ["SegmentFolder"]
+__all__ = ["Merge", "SegmentFolder"]
 
-_FREE_MERGE = 2 << 20
-"""Features that an addition may merge however little it adds; beyond that it merges a few times what it adds."""
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Segments to be put into one: `names`, mapped with those of their images alive that were so when it was begun."""
+
+    names: Sequence[str]
+    segments: Sequence[Segment]
+    target: Path
+
+    def write(self, going_on: Callable[[], None] = lambda: None) -> SegmentRecord | None:
+        """Write the merged segment, if anything in it is alive; `going_on` is called now and then, and may raise."""
+        if not any(segment.alive.any() for segment in self.segments):
+            return None
+        merge_segments(self.target, self.segments, going_on)
+        return _measured(self.target)
 
 
 class SegmentFolder:
@@ -32,6 +46,7 @@ class SegmentFolder:
     def __init__(self, path: Path, catalogue: Catalogue) -> None:
         self.path = path
         self._catalogue = catalogue
+        self._begun: set[str] = set()
 
     def file(self, name: str) -> Path:
         """Return the path of a segment."""
@@ -39,24 +54,46 @@ class SegmentFolder:
 
     def write(self, write: Callable[[Path], None]) -> SegmentRecord:
         """Have a segment written under a new name; nobody sees it before it is in the catalogue."""
-        name = uuid.uuid4().hex
-        write(self.file(name))
-        segment = Segment.open(self.file(name))
-        return SegmentRecord(name, len(segment), segment.n_features, segment.n_bytes)
+        path = self._new()
+        write(path)
+        return _measured(path)
 
     def compact(self) -> None:
         """Merge everything into the fewest segments, without what has been removed."""
         for names in bins(self._loads()):
-            self._merge(names)
+            merge = self.begin(names)
+            with self.sweeping_on_error():
+                self.enter(merge, merge.write())
 
-    def tidy(self, added: int, before: set[str]) -> None:
-        """Merge the segments made since `before`, then small ones: work bounded by the features just `added`."""
-        for names in bins([load for load in self._loads() if load.name not in before]):
-            self._merge(names)
-        budget = max(_FREE_MERGE, 4 * added)
-        while names := next_merge(self._loads(), budget):
-            budget -= sum(load.n_features for load in self._loads() if load.name in names)
-            self._merge(names)
+    def next_merge(self) -> Merge | None:
+        """Begin the merge that is due, if there is one."""
+        names = next_merge(self._loads())
+        return self.begin(names) if names else None
+
+    def begin(self, names: Sequence[str]) -> Merge:
+        """Map segments that are to be merged. Until the merge is entered or given up, `sweep` leaves its file alone."""
+        dead = self._catalogue.dead()
+        merge = Merge(names, [Segment.open(self.file(name), dead.get(name, ())) for name in names], self._new())
+        self._begun.add(merge.target.stem)
+        return merge
+
+    def enter(self, merge: Merge, new: SegmentRecord | None) -> None:
+        """Put what a merge has written into the place of what it merged."""
+        reach("merge.before_commit")
+        gone = {image_id for ids in self._catalogue.dead().values() for image_id in ids}
+        died = [i for segment in merge.segments for i in segment.image_ids[segment.alive].tolist() if i in gone]
+        with self._catalogue.transaction("merge"):
+            self._catalogue.replace_segments(merge.names, new, died)
+        reach("merge.committed")
+        self.give_up(merge)
+
+    def give_up(self, merge: Merge) -> None:
+        """Let go of a merge; what it has written is deleted unless it has been entered."""
+        self._begun.discard(merge.target.stem)
+        self.sweep()
+
+    def _new(self) -> Path:
+        return self.file(uuid.uuid4().hex)
 
     def _loads(self) -> list[Load]:
         """Return what each segment still holds."""
@@ -66,19 +103,6 @@ class SegmentFolder:
             gone = len(dead.get(record.name, ()))
             loads.append(Load(record.name, record.n_images - gone, record.n_features, gone > 0))
         return loads
-
-    def _merge(self, names: Sequence[str]) -> None:
-        """Put one segment with the living images of several into their place."""
-        dead = self._catalogue.dead()
-        old = [Segment.open(self.file(name), dead.get(name, ())) for name in names]
-        living = any(segment.alive.any() for segment in old)
-        with self.sweeping_on_error():
-            new = self.write(lambda path: merge_segments(path, old)) if living else None
-            reach("merge.before_commit")
-            with self._catalogue.transaction("merge"):
-                self._catalogue.replace_segments(names, new)
-        reach("merge.committed")
-        self.sweep()
 
     @contextmanager
     def sweeping_on_error(self) -> Iterator[None]:
@@ -93,9 +117,15 @@ class SegmentFolder:
 
     def sweep(self) -> None:
         """Delete the files that the catalogue does not know: what was merged away, what a killed writer left."""
-        known = {f"{record.name}.h5" for record in self._catalogue.segments()}
+        known = {record.name for record in self._catalogue.segments()} | self._begun
         for file in self.path.iterdir():
-            if file.name not in known and file.name.endswith((".h5", TEMPORARY_SUFFIX)):
+            name = file.name.removeprefix(".").removesuffix(TEMPORARY_SUFFIX)
+            if name.endswith(".h5") and name.removesuffix(".h5") not in known:
                 with suppress(PermissionError):  # on Windows, a file that a reader has mapped: next time
                     file.unlink()
                 reach("sweep.one_deleted")
+
+
+def _measured(path: Path) -> SegmentRecord:
+    segment = Segment.open(path)
+    return SegmentRecord(segment.name, len(segment), segment.n_features, segment.n_bytes)

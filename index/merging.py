@@ -1,4 +1,6 @@
-"""Which segments to merge when: small ones by eights, so that each feature is copied a logarithmic number of times.
+"""Which segments to merge when: those of like size by eights, so that they are few and no feature is copied often.
+
+Of n images there are at most seven segments of each of log8 n sizes, and each feature has been copied log8 n times.
 
 The same scheme as in log-structured merge trees (O'Neil, Cheng, Gawlick & O'Neil, Acta Informatica 1996).
 """
@@ -27,15 +29,16 @@ class Load(NamedTuple):
     has_dead: bool
 
 
-def next_merge(loads: Sequence[Load], budget: int) -> list[str]:
-    """Return the names of at least eight segments of like size to merge, or none.
+def next_merge(loads: Sequence[Load]) -> list[str]:
+    """Return the names of eight or more segments of like size to merge, or none.
+
+    Of segments of like size (1 to 7 images, 8 to 63, 64 to 511, ...) there are thus never eight for long. Where eight
+    are too many for one segment, as many as it holds.
 
     Parameters
     ----------
     loads : sequence of Load
         All segments.
-    budget : int
-        Features that the merge may read at most.
     """
     classes: dict[int, list[Load]] = defaultdict(list)
     for load in loads:
@@ -44,13 +47,13 @@ def next_merge(loads: Sequence[Load], budget: int) -> list[str]:
             size_class += 1
         classes[size_class].append(load)
     for size_class in sorted(classes):
+        if len(classes[size_class]) < _FACTOR:
+            continue
         chosen: list[Load] = []
         for load in sorted(classes[size_class], key=lambda load: (load.n_images, load.name)):
-            images = sum(other.n_images for other in chosen) + load.n_images
-            features = sum(other.n_features for other in chosen) + load.n_features
-            if images <= MAXIMUM_IMAGES and features <= budget:
+            if sum(other.n_images for other in chosen) + load.n_images <= MAXIMUM_IMAGES:
                 chosen.append(load)
-        if len(chosen) >= _FACTOR:
+        if len(chosen) > 1:
             return [load.name for load in chosen]
     return []
 

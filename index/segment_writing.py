@@ -13,7 +13,7 @@ from index.faults import reach
 from index.segment import BLOCK, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import DTypeLike, NDArray
@@ -65,7 +65,7 @@ def write_segment(path: Path, items: Iterable[tuple[int, EncodedImage]], setting
     )
 
 
-def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
+def merge_segments(path: Path, segments: Sequence[Segment], going_on: Callable[[], None] = lambda: None) -> None:
     """Write the living images of several segments to a new one, in memory bounded by a block and the images' number.
 
     Parameters
@@ -74,6 +74,8 @@ def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
         The file to write.
     segments : sequence of Segment
         Segments of equal settings with distinct living images.
+    going_on : callable, optional
+        Called before each block; what it raises ends the merge and leaves nothing behind.
 
     Raises
     ------
@@ -83,6 +85,7 @@ def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
         If the disk is full; nothing is left behind.
     """
     for segment in segments:
+        going_on()
         segments[0].settings.require(segment.settings, segment.path)
         faults = segment.verify(deep=True)
         if faults:
@@ -108,7 +111,7 @@ def merge_segments(path: Path, segments: Sequence[Segment]) -> None:
         [len(packed) for packed in words_of_images()],
         np.sum([_living_words(segment) for segment in segments], axis=0),
         _blocks(words_of_images()),
-        _merged_postings(segments, renumbered),
+        _merged_postings(segments, renumbered, going_on),
     )
 
 
@@ -129,13 +132,14 @@ def _living_words(segment: Segment) -> NDArray[np.int64]:
 
 
 def _merged_postings(
-    segments: Sequence[Segment], renumbered: Sequence[NDArray[np.uint16]]
+    segments: Sequence[Segment], renumbered: Sequence[NDArray[np.uint16]], going_on: Callable[[], None]
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Yield the living postings of all segments, block by block, sorted by word and new image number."""
     totals = np.zeros(1 << 16, dtype=np.int64)
     for segment in segments:
         totals[segment.words] += np.diff(segment.offsets)
     for first, last in runs(np.concatenate([[0], np.cumsum(totals)]), BLOCK):
+        going_on()
         parts: dict[str, list[NDArray[Any]]] = {name: [] for name in ("images", *_COLUMNS)}
         keys = []
         for segment, number in zip(segments, renumbered, strict=True):

@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import index.adding
-from index.folder import SegmentFolder
+import index.merging
+from index.folder import Merge, SegmentFolder
 from index.segment import Segment
 from index.store import Index
 from index.workers import Failed, WorkerPool
 from matcher.errors import CalqueError, CorruptIndex, IndexBusy, InputError, SettingsMismatch
 from tests.crash.fake_encoder import BLANK, SETTINGS, FakeEncoder, encoded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from index.catalogue import SegmentRecord
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,9 +43,7 @@ def scans(tmp_path: Path) -> Path:
 def path(tmp_path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An index of six images in three segments."""
     monkeypatch.setattr(index.adding, "_BATCH_IMAGES", 2)
-    monkeypatch.setattr(
-        SegmentFolder, "tidy", lambda *_: None
-    )  # an addition leaves one segment, however it was interrupted
+    monkeypatch.setattr(SegmentFolder, "next_merge", lambda _: None)
     with Index.create(tmp_path / "i.calque", SETTINGS) as opened:
         assert opened.add([scans], workers=0, encoder_factory=FakeEncoder).added == 6
         assert len(opened.segments) == 3
@@ -49,6 +55,89 @@ def features(opened: Index) -> dict[str, bytes]:
 
 
 EXPECTED = {f"{number}.png": encoded(b"%d" % number).signatures.tobytes() for number in range(6)}
+
+
+def test_images_replaced_while_a_merge_is_under_way_are_dead_in_what_it_writes(
+    tmp_path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index.adding, "_BATCH_IMAGES", 1)
+    monkeypatch.setattr(index.merging, "_FACTOR", 6)
+    replaced = threading.Event()
+    write = Merge.write
+
+    def slow(merge: Merge, going_on: Callable[[], None]) -> SegmentRecord | None:
+        written = write(merge, going_on)
+        assert replaced.wait(timeout=60)
+        return written
+
+    def progress(done: int, total: int, added: int, failed: int) -> None:
+        if done == 2:
+            replaced.set()
+
+    with Index.create(tmp_path / "i.calque", SETTINGS) as opened:
+        for scan in sorted(scans.iterdir())[:5]:
+            opened.add([scan], workers=0, encoder_factory=FakeEncoder)
+        before = {record.id for record in opened.images()}
+        with Index.open(tmp_path / "i.calque") as reader:
+            (scans / "1.png").write_bytes(b"changed")
+            monkeypatch.setattr(Merge, "write", slow)
+            sources = [scans / "5.png", scans / "1.png"]
+            report = opened.add(sources, workers=0, encoder_factory=FakeEncoder, progress=progress)
+            assert (report.added, report.replaced) == (1, 1)
+            assert {record.id for record in reader.images()} == before
+            assert reader.check(deep=True) == []
+            assert features(reader).keys() < EXPECTED.keys()
+        assert opened.check(deep=True) == []
+        assert features(opened) == EXPECTED | {"1.png": encoded(b"changed").signatures.tobytes()}
+        assert opened.info()["removed"] == 1
+        assert sorted(len(segment) for segment in opened.segments) == [1, 6]
+        assert opened.info()["leftover_bytes"] == 0
+
+
+def test_a_merge_that_fails_stops_nothing_and_is_told_in_the_end(
+    path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = next((path / "segments").iterdir())
+    data = bytearray(segment.read_bytes())
+    data[data.index(Segment.open(segment).signatures.tobytes())] ^= 1
+    segment.write_bytes(data)
+    monkeypatch.undo()
+    monkeypatch.setattr(index.adding, "_BATCH_IMAGES", 1)
+    monkeypatch.setattr(index.merging, "_FACTOR", 4)
+    for number in (6, 7, 8):
+        (scans / f"{number}.png").write_bytes(b"%d" % number)
+    with Index.open(path, writable=True) as opened:
+        with pytest.raises(CorruptIndex, match="checksum of signatures differs"):
+            opened.add([scans], workers=0, encoder_factory=FakeEncoder)
+        assert len(list(opened.images())) == 9
+        assert opened.info()["leftover_bytes"] == 0
+
+
+def test_an_interruption_gives_up_the_merge_under_way(path: Path, scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(index.adding, "_BATCH_IMAGES", 1)
+    monkeypatch.setattr(index.merging, "_FACTOR", 4)
+    interrupted = threading.Event()
+    write = Merge.write
+
+    def slow(merge: Merge, going_on: Callable[[], None]) -> SegmentRecord | None:
+        assert interrupted.wait(timeout=60)
+        return write(merge, going_on)
+
+    def progress(done: int, total: int, added: int, failed: int) -> None:
+        if done == 2:
+            interrupted.set()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Merge, "write", slow)
+    for number in (6, 7, 8):
+        (scans / f"{number}.png").write_bytes(b"%d" % number)
+    with Index.open(path, writable=True) as opened:
+        with pytest.raises(KeyboardInterrupt):
+            opened.add([scans], workers=0, encoder_factory=FakeEncoder, progress=progress)
+        assert len(list(opened.images())) == 8
+        assert opened.check(deep=True) == []
+        assert opened.info()["leftover_bytes"] == 0
 
 
 def test_a_second_writer_is_told_who_the_first_is(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import subprocess
@@ -11,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from index.catalogue import Catalogue, ImageRecord, SegmentRecord
 from index.merging import Load, bins, next_merge
@@ -208,7 +211,7 @@ def test_a_folder_that_cannot_be_written_can_be_read() -> None:
         done = run(path)
         assert done.stdout == "[1]\n", done.stderr
         Path(f"{path}-wal").write_bytes(b"left behind")
-        assert "read-only, but was copied or interrupted" in run(path).stderr
+        assert "is read-only and was copied or interrupted" in run(path).stderr
 
 
 def test_settings_survive_and_differences_are_named() -> None:
@@ -249,32 +252,33 @@ def loads(*sizes: int, features: int = 10) -> list[Load]:
 
 
 def test_eight_segments_of_like_size_are_merged() -> None:
-    assert next_merge(loads(*[1] * 7, 64, 64), budget=10**9) == []
-    assert len(next_merge(loads(*[1] * 8, 64, 64), budget=10**9)) == 8
-    assert len(next_merge(loads(*[600] * 20), budget=10**9)) == 20
-    assert next_merge(loads(*[40_000] * 20), budget=10**12) == []
+    assert next_merge(loads(*[1] * 7, 64, 64)) == []
+    assert len(next_merge(loads(*[1] * 8, 64, 64))) == 8
+    assert len(next_merge(loads(*[600] * 20))) == 20
+    assert next_merge(loads(*[40_000] * 20)) == []
+    assert len(next_merge(loads(*[10_000] * 8))) == 6  # more than these do not fit into one
 
 
-def test_merges_keep_to_the_budget() -> None:
-    assert next_merge(loads(*[512] * 8), budget=512 * 10 * 8 - 1) == []
-    assert len(next_merge(loads(*[512] * 8), budget=512 * 10 * 8)) == 8
-
-
-def test_adding_one_at_a_time_leaves_few_segments_and_costs_little() -> None:
-    """Each image is copied once for each power of eight; what no single addition may merge stays apart."""
+@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 40)), min_size=1, max_size=30))
+@example([(1, 5000)])
+@example([(512, 2000)])
+@settings(deadline=None, max_examples=20)
+def test_segments_stay_few_and_each_image_is_copied_seldom(additions: list[tuple[int, int]]) -> None:
+    """Seven of each power of eight, and those that are full; whatever the sizes of the batches."""
     sizes: list[int] = []
     copied = 0
-    for _ in range(5000):
-        sizes.append(1)
-        budget = 1024 * 10
-        while names := next_merge(loads(*sizes), budget):
-            merged = [sizes[int(name[1:])] for name in names]
-            budget -= sum(merged) * 10
-            copied += sum(merged)
-            sizes = [size for number, size in enumerate(sizes) if f"s{number}" not in names] + [sum(merged)]
-    assert sum(sizes) == 5000
-    assert copied <= 3 * 5000
-    assert len(sizes) <= 7 * 3 + 5000 // 512
+    for batch, times in additions:
+        for _ in range(times):
+            sizes.append(batch)
+            while names := next_merge(loads(*sizes)):
+                merged = [sizes[int(name[1:])] for name in names]
+                copied += sum(merged)
+                sizes = [size for number, size in enumerate(sizes) if f"s{number}" not in names] + [sum(merged)]
+    n = sum(sizes)
+    assert n == sum(batch * times for batch, times in additions)
+    powers = math.floor(math.log(n, 8)) + 1
+    assert len(sizes) <= 7 * min(powers, 5) + n // 32_768
+    assert copied <= min(powers, 6) * n
 
 
 def test_compaction_packs_and_then_rests() -> None:
