@@ -13,7 +13,6 @@ from index.compaction import Compaction
 from index.faults import reach
 from index.segment_writing import write_segment
 from index.workers import Failed
-from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -279,7 +279,7 @@ def test_answers_do_not_depend_on_segments_and_leave_out_what_is_removed(pages, 
     with (
         Index.create(tmp_path / "parts.calque") as parts,
         patch.object(index.adding, "_BATCH_IMAGES", 3),
-        patch.object(SegmentFolder, "tidy", lambda *_: None),  # small segments would be merged at once
+        patch.object(SegmentFolder, "next_merge", lambda _: None),  # small segments would be merged at once
     ):
         with contextlib.chdir(scans.parent):
             parts.add(["scans"], workers=0)
