@@ -81,7 +81,7 @@ export function Drawing(props: Props) {
       {outline && (
         <g
           class="shape"
-          tabIndex={0}
+          tabindex={0}
           role="group"
           aria-label={t("drawing.shape")}
           onKeyDown={(event) => steer(event, shape, latest.current, size)}

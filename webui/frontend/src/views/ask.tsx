@@ -1,7 +1,7 @@
 /** A picture in deep zoom on which something is marked and looked for: a page of an index, or an upload. */
 
 import type OpenSeadragon from "openseadragon";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { crop, type Box, type Zone } from "../api";
 import { address, adjust, go, shapeOf, shapeParams, type Shape } from "../addresses";
@@ -32,6 +32,7 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
   const [shape, setShape] = useState<Shape | null>(() => shapeOf(params));
   const [lit, setLit] = useState<Zone | null>(null);
   const pictures = regions.filter(({ kind }) => kind !== "text").slice(0, MOST_REGIONS);
+  const canvas = useRef<HTMLElement>(null);
   const size = [picture.width, picture.height] as const;
 
   // The address follows what is drawn, not pixel by pixel.
@@ -48,10 +49,14 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
   };
   const placeBox = (): void => {
     setTool("box");
-    if (!viewer || shape) return;
-    const image = viewer.world.getItemAt(0);
-    const view = image.viewportToImageRectangle(viewer.viewport.getBounds(true));
-    setShape({ box: centred([view.x, view.y, view.width, view.height], size) });
+    if (!viewer) return;
+    if (!shape) {
+      const image = viewer.world.getItemAt(0);
+      const view = image.viewportToImageRectangle(viewer.viewport.getBounds(true));
+      setShape({ box: centred([view.x, view.y, view.width, view.height], size) });
+    }
+    // Once it is drawn, the arrow keys are for it.
+    setTimeout(() => canvas.current?.querySelector<SVGElement>(".shape")?.focus());
   };
   const tools: readonly (readonly [Tool, string])[] = [
     ["box", t("tool.box")],
@@ -68,7 +73,7 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
 
   return (
     <main class="ask">
-      <section class="canvas" data-tool={tool} aria-label={picture.title}>
+      <section ref={canvas} data-tool={tool} aria-label={picture.title}>
         <div class="tools">
           <Switch label={t("tool")} options={tools} value={tool} onChoose={setTool} />
           <p class="hint">{t(`tool.${tool}.hint`)}</p>
