@@ -106,7 +106,7 @@ class ReportWriter:
         return self.path
 
     def _card(self, query: Scan | CalqueError, answer: Answer, hit: Hit, stem: str) -> str:
-        details = report_page.facts(hit.match, hit.false_alarms, hit.score)
+        details = report_page.facts(hit.match, hit.false_alarms, hit.score, hit.zone)
         decision = report_decisions.decidable(_pair(answer, hit))
         try:
             if isinstance(query, CalqueError):

@@ -13,6 +13,7 @@ from cli import report_decisions
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from index.annotations import Zone
     from matcher.types import Match, Region
 
 __all__ = [
@@ -160,13 +161,14 @@ def badges(relation: str, rotation: float) -> str:
     return f'{way}<span class="badge{leaning}">{_turn(rotation)}</span>'
 
 
-def facts(match: Match, false_alarms: float, score: float) -> str:
-    """Return badges, verdict and figures of one match."""
+def facts(match: Match, false_alarms: float, score: float, zone: Zone | None = None) -> str:
+    """Return badges, verdict and figures of one match, and the picture of the page that it lies on, if one is known."""
     verdict, meaning = chance(false_alarms)
     kind = next(name for limit, name, _ in _VERDICTS if false_alarms <= limit)
     rows = [
         ("size", f"{match.scale:.2f} × the query’s"),
         ("place", box(match.region)),
+        *([("on", f"{zone.kind} {zone.id}, {box(zone.box)}")] if zone is not None else []),
         ("inliers", f"{match.inliers}"),
         ("score", f"{score:.1f}"),
         ("false alarms", f"{power(false_alarms)} expected"),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["read_queries", "search"]
 
 _QUERY_KEYS = {"id", "image", "region", "page"}
-_COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers", "false_alarms", "score"]
+_COLUMNS = ["rank", "image", "page", "zone", "region", "relation", "rotation", "inliers", "false_alarms", "score"]
 
 
 @click.command()
@@ -43,6 +43,11 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     "--page", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Page of IMAGE, from 0."
 )
 @region_option
+@click.option(
+    "--each-region",
+    is_flag=True,
+    help="Ask for each picture on IMAGE by itself: those that INDEX knows of the page, else those found on it.",
+)
 @click.option("--top", type=click.IntRange(min=1), metavar="N", help="At most this many hits a query; all by default.")
 @click.option(
     "--max-false-alarms",
@@ -89,6 +94,7 @@ def search(
     image: Path | None,
     page: int,
     region: Region | None,
+    each_region: bool,
     top: int | None,
     max_false_alarms: float,
     relations: str,
@@ -110,6 +116,9 @@ def search(
     With --queries a whole batch: image paths are taken from the current folder, else from the folder of the
     queries file. A query that cannot be used is answered with its error and holds up no other.
 
+    In an index that knows the layout of its pages (`calque add --layout`), hits name the picture they lie on, and a
+    whole page is asked for by its pictures, not by its type. With --each-region every picture has an answer of its own.
+
     Hits are sorted by decreasing score; several may lie on one image. Exit status: 0 something was found,
     1 nothing was found or some queries failed, 2 wrong usage or failure.
 
@@ -117,6 +126,7 @@ def search(
     Examples:
       calque search scans.calque photo.jpg
       calque search scans.calque p12.jpg --region 310,420,500,640 -o proof/
+      calque search scans.calque p12.jpg --each-region --format jsonl
       calque search scans.calque photo.jpg --max-false-alarms 1e-6 --format json
       calque search scans.calque --queries photos.jsonl --format jsonl > answers.jsonl
       calque search scans.calque --queries photos.jsonl --scheduler tcp://host:8786 --format jsonl > answers.jsonl
@@ -126,19 +136,20 @@ def search(
     require_one_place(scheduler, "--threads", threads)
     from index.cluster import connected
     from index.exports import findings
+    from index.regions import each_region as pictures_on
     from index.search import Query
     from index.store import Index
 
-    asked: list[Query | Answer]
-    if image is not None and queries is None:
-        asked = [Query(str(image), image, region, page)]
-    elif queries is not None and image is None:
-        if region is not None or page:
-            raise click.UsageError("with --queries, every line has its own region and page")
-        asked = list(read_queries(queries))
-    else:
+    if (image is None) == (queries is None):
         raise click.UsageError("give either an IMAGE or --queries FILE")
-    batch = queries is not None
+    if queries is not None and (region is not None or page or each_region):
+        raise click.UsageError("with --queries, every line has its own region and page")
+    if each_region and region is not None:
+        raise click.UsageError("--each-region asks for all pictures on IMAGE; leave --region out")
+    asked: list[Query | Answer] = [] if queries is None else list(read_queries(queries))
+    if image is not None:
+        asked = [Query(str(image), image, region, page)]
+    batch = queries is not None or each_region
     options: dict[str, Any] = {
         "top": top,
         "max_false_alarms": max_false_alarms,
@@ -146,22 +157,23 @@ def search(
         "threads": threads,
         "furniture": furniture,
     }
-    with (
-        Index.open(index) as opened,
-        connected(scheduler) as options["cluster"],
-        Progress("queries", total=len(asked), quiet=quiet or not batch) as progress,
-    ):
+    with Index.open(index) as opened, connected(scheduler) as options["cluster"]:
+        if image is not None and each_region:
+            asked = list(pictures_on(opened, image, page))
+            if not asked:
+                click.echo(one_line(f"calque: {image}: no pictures on it; ask for all of it"), err=True)
         if not opened.calibrated:
             click.echo("calque: with a vocabulary of its own an index gives more false alarms than it claims", err=True)
         if where is not None:
             options["only"] = opened.select(where)
-        watched = _watched(_answers(opened, asked, options), progress, batch=batch)
-        given = exported(_reported(watched, output), opened, crops, alto, page_xml)
-        if form not in DOCUMENTS:
-            return _write(given, cast("Format", form), batch=batch)
-        answers = list(given)
-        write_document(form, findings(opened, answers), base_url)
-        return _status(any(answer.hits for answer in answers), any(answer.error for answer in answers))
+        with Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:
+            watched = _watched(_answers(opened, asked, options), progress, batch=batch)
+            given = exported(_reported(watched, output), opened, crops, alto, page_xml)
+            if form not in DOCUMENTS:
+                return _write(given, cast("Format", form), batch=batch)
+            answers = list(given)
+            write_document(form, findings(opened, answers), base_url)
+            return _status(any(answer.hits for answer in answers), any(answer.error for answer in answers))
 
 
 def read_queries(path: Path) -> Iterator[Query | Answer]:
@@ -297,6 +309,7 @@ def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
         write_json(plain if batch else plain[0])
     elif form != "jsonl":
         rows = [{"query": values["id"], **hit} for values in plain for hit in values["hits"]]
+        rows = [{**row, "zone": row["zone"] and f"{row['zone']['kind']} {row['zone']['id']}"} for row in rows]
         if form == "table":
             rows = [{**row, "region": [round(edge) for edge in row["region"]]} for row in rows]
         if rows or form == "csv":

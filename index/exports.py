@@ -159,10 +159,14 @@ def findings(index: Index, answers: Iterable[Answer]) -> list[Finding]:
         for hit, values in zip(answer.hits, answer_as_dict(answer)["hits"], strict=True):
             for known in ("image", "page", "region", "polygon"):
                 del values[known]
+            zone = values.pop("zone")
+            if zone is not None:
+                values |= {"zone" if name == "id" else f"zone_{name}": value for name, value in zone.items()}
             sheet = sheets.get((hit.path, hit.page))
             if sheet is None:
                 raise InputError(f"{hit.image} is not in {index.path} any more; search again")
-            found.append(Finding(sheet, hit.match.polygon, answer.id, values, source, answer.region))
+            kind = "illustration" if hit.zone is None else hit.zone.kind
+            found.append(Finding(sheet, hit.match.polygon, answer.id, values, source, answer.region, kind))
     return found
 
 

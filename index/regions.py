@@ -7,15 +7,15 @@ what its library or a person says, and counts where these say nothing.
 from __future__ import annotations
 
 from functools import cached_property
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from index.annotations import LAYOUT, Zone
+from index.answers import Query
 from matcher.errors import InputError, SettingsMismatch
-from matcher.images import printable
+from matcher.images import printable, read_image
 from matcher.layout import PICTURES
 from matcher.registry import SEGMENTERS, name_in, segmenter_named
 from matcher.types import Region
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matcher.images import Scan
     from matcher.layout import Layout, Segmenter
 
-__all__ = ["Layouts", "Pictures", "counting", "segmenter_of", "signature_of", "zones_known", "zones_of"]
+__all__ = ["Layouts", "Pictures", "counting", "each_region", "segmenter_of", "signature_of", "zones_known", "zones_of"]
 
 _LETTERED = 0.05
 """Share of an image that text covers at the least if it is a page; or else there are pictures beside it: a map or a
@@ -156,8 +156,7 @@ class Layouts:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._segmenter = segmenter_named(name_in(index.settings.layout))
-        self._lock = Lock()  # a network works at one page at a time
+        self._segmenter = segmenter_named(name_in(index.settings.layout) or next(iter(SEGMENTERS)))
 
     def looker(self, path: Path, page: int) -> Callable[[Scan], Pictures]:
         """Return what tells where the pictures are on a page, when it is shown the page in colour."""
@@ -167,8 +166,7 @@ class Layouts:
             zones = known
             if zones is None:
                 try:
-                    with self._lock:
-                        zones = zones_of(self._segmenter.segment(colour))
+                    zones = zones_of(self._segmenter.segment(colour))
                 except Exception as error:
                     raise InputError(
                         f"{printable(path)}: no layout was found ({type(error).__name__}: {error}); frame the picture"
@@ -176,6 +174,25 @@ class Layouts:
             return Pictures(zones, colour.width, colour.height)
 
         return look
+
+
+def each_region(index: Index, path: Path, page: int = 0) -> list[Query]:
+    """Return a query for each picture on a page: those that the index knows of it, else those found on it now.
+
+    Their ids are kind and number of the picture: in the index, or on the page if that is not in.
+
+    Raises
+    ------
+    InputError
+        If the page cannot be read, or its layout cannot be found.
+    """
+    pictures = Pictures(zones_known(index, path, page) or (), 1, 1).zones
+    if not pictures:
+        colour = read_image(path, page, gray=False, long_side=index.settings.work_size)
+        pictures = Layouts(index).looker(path, page)(colour).zones
+    return [
+        Query(f"{zone.kind} {zone.id or number}", path, zone.box, page) for number, zone in enumerate(pictures, start=1)
+    ]
 
 
 def zones_known(index: Index, path: Path, page: int) -> Sequence[Zone] | None:

@@ -158,7 +158,7 @@ SEGMENTERS: Mapping[str, Backend] = {
 _WITH_MODEL = {"onnx": True, "kraken": False}
 """Segmenters whose name may be followed by ``:PATH`` of a model, and whether it must be."""
 
-_SIGNED = {"rootsift": "sift"}
+_SIGNED = {"rootsift": "sift", "calque-layout": "calque"}
 """Names in signatures that are not the name here."""
 
 
@@ -197,7 +197,7 @@ def extractor_named(name: str, max_features: int | None = None, likeness: NDArra
 
 
 def name_in(signature: str) -> str:
-    """Return the name of the extractor with a signature."""
+    """Return the name of the extractor or segmenter with a signature."""
     parts = re.fullmatch(r"(.+)-\d+\(.*\)", signature)
     return _SIGNED.get(parts[1], parts[1]) if parts else signature
 
