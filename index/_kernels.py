@@ -4,30 +4,10 @@ from __future__ import annotations
 
 import numba as nb
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped] # has no types
-from numba.core import types
-from numba.extending import intrinsic
 
-__all__ = ["agreeing_postings", "nearest_words", "tally"]
+from matcher._bits import popcount
 
-if nb.config.DISABLE_JIT:  # type: ignore[attr-defined] # set as numba is imported
-
-    def _popcount(bits: np.uint64) -> int:
-        """Return the number of set bits."""
-        return int(bits).bit_count()
-
-else:
-
-    @intrinsic
-    def _popcount(typing_context, bits):  # type: ignore[no-untyped-def] # numba's protocol
-        """Return the number of set bits of an unsigned 64-bit integer."""
-
-        def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def] # numba's protocol
-            function = builder.module.declare_intrinsic("llvm.ctpop", [ir.IntType(64)])
-            return builder.call(function, arguments)
-
-        return types.uint64(types.uint64), generate
-
+__all__ = ["agreeing_postings", "agreements_on", "nearest_words", "tally"]
 
 _U64 = nb.types.Array(nb.uint64, 1, "C", readonly=True)
 _U16 = nb.types.Array(nb.uint16, 1, "C", readonly=True)
@@ -40,57 +20,83 @@ _BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
 
 
 @nb.njit(
-    nb.int64(_I64, _I64, _U64, _U64, _U16, _BOOL, nb.int64, nb.int32[::1], nb.int64[::1], nb.uint8[::1]),
+    nb.int64(
+        _I64, _I64, _U64, _U64, _U16, _BOOL, nb.int64,
+        nb.int64[::1], nb.uint32[::1], nb.uint8[::1], nb.uint16[::1],
+    ),
     cache=True,
     nogil=True,
-)
-def agreeing_postings(starts, stops, signatures, postings, images, alive, limit, entries, places, distances):  # type: ignore[no-untyped-def] # types: signature
-    """Write the postings within `limit` bits of their entry's signature, entry by entry; return their number.
+)  # fmt: skip
+def agreeing_postings(  # type: ignore[no-untyped-def] # types: signature
+    starts, stops, signatures, postings, images, alive, limit, counts, places, distances, hosts
+):
+    """Write the postings of living images within `limit` bits of their entry's signature; return their number.
 
-    Entry `e` looks through the postings ``starts[e]:stops[e]``. The outputs must hold ``sum(stops - starts)`` values.
+    Entry `e` looks through the postings ``starts[e]:stops[e]``, and has ``counts[e]`` that agree. `places` count from
+    its start, `hosts` are the images. The last three must hold ``sum(stops - starts)`` values.
     """
     count = 0
-    block = np.empty(256, dtype=np.uint8)
     for e in range(starts.size):
-        signature = signatures[e]
-        for base in range(starts[e], stops[e], 256):
-            size = min(256, stops[e] - base)
-            # Two loops: the first has no branch, so the compiler counts bits of several postings at once.
-            for k in range(size):
-                block[k] = _popcount(postings[base + k] ^ signature)
-            for k in range(size):
-                if block[k] <= limit and alive[images[base + k]]:
-                    entries[count] = e
-                    places[count] = base + k
-                    distances[count] = block[k]
-                    count += 1
+        signature, start, first = signatures[e], starts[e], count
+        # Every posting is written and the next one takes its place unless it agrees: no branch to be guessed wrong.
+        for k in range(stops[e] - start):
+            distance = popcount(postings[start + k] ^ signature)
+            places[count] = k
+            distances[count] = distance
+            count += distance <= limit
+        agreeing, count = count, first
+        for k in range(first, agreeing):
+            image = images[start + np.int64(places[k])]
+            places[count], distances[count], hosts[count] = places[k], distances[k], image
+            count += alive[image]
+        counts[e] = count - first
     return count
 
 
 @nb.njit(
-    nb.void(_I32, _I32, _U16, _U8, _F32, _F32, nb.float32[::1]),
+    nb.void(_I64, _I32, _U16, _U8, _F32, _F32, nb.float32[::1]),
     cache=True,
     nogil=True,
 )
-def tally(entries, features, images, distances, feature_weights, distance_weights, votes):  # type: ignore[no-untyped-def] # types: signature
+def tally(bounds, features, images, distances, feature_weights, distance_weights, votes):  # type: ignore[no-untyped-def] # types: signature
     """Add up the votes of each image; a query feature votes once for an image, with its nearest agreeing posting.
 
-    `entries`, `images`, `distances` come from `agreeing_postings` in its order, in which the entries of one query
-    feature adjoin; ``features[entry]`` is the query feature. Adds to `votes`.
+    Entry `e` belongs to the query feature ``features[e]``, whose entries adjoin, and agrees with the postings
+    ``bounds[e]:bounds[e + 1]`` of `images` and `distances`. Adds to `votes`.
     """
     last = np.full(votes.size, -1, dtype=np.int32)
     given = np.zeros(votes.size, dtype=np.float32)
-    for k in range(entries.size):
-        feature = features[entries[k]]
-        image = images[k]
-        weight = feature_weights[feature] * distance_weights[distances[k]]
-        if last[image] != feature:
-            last[image] = feature
-            given[image] = weight
-            votes[image] += weight
-        elif weight > given[image]:
-            votes[image] += weight - given[image]
-            given[image] = weight
+    for e in range(features.size):
+        feature = features[e]
+        for k in range(bounds[e], bounds[e + 1]):
+            image = images[k]
+            weight = feature_weights[feature] * distance_weights[distances[k]]
+            if last[image] != feature:
+                last[image] = feature
+                given[image] = weight
+                votes[image] += weight
+            elif weight > given[image]:
+                votes[image] += weight - given[image]
+                given[image] = weight
+
+
+@nb.njit(
+    nb.void(_I64, _U16, _I32, nb.int64[::1], nb.int32[::1], nb.int64[::1]),
+    cache=True,
+    nogil=True,
+)
+def agreements_on(bounds, images, ranks, fill, entries, rows):  # type: ignore[no-untyped-def] # types: signature
+    """Write the agreements on some images, image by image and in order: their entries and rows.
+
+    `bounds` and `images` as of `tally`. ``ranks[image]`` numbers those wanted from 0, -1 are the others; ``fill[rank]``
+    says where the next agreement of an image goes, and is moved on.
+    """
+    for e in range(bounds.size - 1):
+        for k in range(bounds[e], bounds[e + 1]):
+            rank = ranks[images[k]]
+            if rank >= 0:
+                entries[fill[rank]], rows[fill[rank]] = e, k
+                fill[rank] += 1
 
 
 @nb.njit(
@@ -104,7 +110,7 @@ def nearest_words(descriptors, rows, bounds, columns, lengths, offsets, best, ch
 
     Cell `c` is probed by ``rows[bounds[c]:bounds[c + 1]]`` and holds the words ``offsets[c]:offsets[c + 1]``, whose
     squared `lengths` and `columns` (component by component: all words' first, then all words' second, ...) are given.
-    There are a multiple of eight components. Distances are squared, less the descriptor's own length. `best` and
+    There are a multiple of four components. Distances are squared, less the descriptor's own length. `best` and
     `chosen` (n, k) hold the nearest so far, nearest first, and are brought up to date.
     """
     size, wanted = descriptors.shape[1], best.shape[1]
@@ -112,34 +118,43 @@ def nearest_words(descriptors, rows, bounds, columns, lengths, offsets, best, ch
     widest = 0
     for cell in range(bounds.size - 1):
         widest = max(widest, offsets[cell + 1] - offsets[cell])
-    distances = np.empty(widest, dtype=np.float32)
+    distances = np.empty((4, widest), dtype=np.float32)
     for cell in range(bounds.size - 1):
         first, n = offsets[cell], offsets[cell + 1] - offsets[cell]
         block = columns[first * size : (first + n) * size]
-        for r in range(bounds[cell], bounds[cell + 1]):
-            row = rows[r]
+        s0, s1, s2, s3 = distances[0, :n], distances[1, :n], distances[2, :n], distances[3, :n]
+        last = bounds[cell + 1] - 1
+        # Four descriptors by four components at a time: each word's component that is loaded serves four sums.
+        for r in range(bounds[cell], last + 1, 4):
+            i0, i1, i2, i3 = rows[r], rows[min(r + 1, last)], rows[min(r + 2, last)], rows[min(r + 3, last)]
             for w in range(n):
-                distances[w] = lengths[first + w]
-            # Eight components at a time: the sums of many words are kept side by side in vector registers.
-            for d in range(0, size, 8):
-                a0, a1 = minus_two * descriptors[row, d], minus_two * descriptors[row, d + 1]
-                a2, a3 = minus_two * descriptors[row, d + 2], minus_two * descriptors[row, d + 3]
-                a4, a5 = minus_two * descriptors[row, d + 4], minus_two * descriptors[row, d + 5]
-                a6, a7 = minus_two * descriptors[row, d + 6], minus_two * descriptors[row, d + 7]
-                part = block[d * n : (d + 8) * n]
-                c0, c1, c2, c3 = part[:n], part[n : 2 * n], part[2 * n : 3 * n], part[3 * n : 4 * n]
-                c4, c5, c6, c7 = part[4 * n : 5 * n], part[5 * n : 6 * n], part[6 * n : 7 * n], part[7 * n :]
+                s0[w] = s1[w] = s2[w] = s3[w] = lengths[first + w]
+            for d in range(0, size, 4):
+                a0, a1 = minus_two * descriptors[i0, d], minus_two * descriptors[i0, d + 1]
+                a2, a3 = minus_two * descriptors[i0, d + 2], minus_two * descriptors[i0, d + 3]
+                b0, b1 = minus_two * descriptors[i1, d], minus_two * descriptors[i1, d + 1]
+                b2, b3 = minus_two * descriptors[i1, d + 2], minus_two * descriptors[i1, d + 3]
+                c0, c1 = minus_two * descriptors[i2, d], minus_two * descriptors[i2, d + 1]
+                c2, c3 = minus_two * descriptors[i2, d + 2], minus_two * descriptors[i2, d + 3]
+                d0, d1 = minus_two * descriptors[i3, d], minus_two * descriptors[i3, d + 1]
+                d2, d3 = minus_two * descriptors[i3, d + 2], minus_two * descriptors[i3, d + 3]
+                part = block[d * n : (d + 4) * n]
+                p0, p1, p2, p3 = part[:n], part[n : 2 * n], part[2 * n : 3 * n], part[3 * n :]
                 for w in range(n):
-                    distances[w] += (
-                        a0 * c0[w] + a1 * c1[w] + a2 * c2[w] + a3 * c3[w]
-                        + a4 * c4[w] + a5 * c5[w] + a6 * c6[w] + a7 * c7[w]
-                    )  # fmt: skip
-            last = best[row, wanted - 1]
-            for w in range(n):
-                if distances[w] < last:
-                    k = wanted - 1
-                    while k > 0 and best[row, k - 1] > distances[w]:
-                        best[row, k], chosen[row, k] = best[row, k - 1], chosen[row, k - 1]
-                        k -= 1
-                    best[row, k], chosen[row, k] = distances[w], first + w
-                    last = best[row, wanted - 1]
+                    x0, x1, x2, x3 = p0[w], p1[w], p2[w], p3[w]
+                    s0[w] += a0 * x0 + a1 * x1 + a2 * x2 + a3 * x3
+                    s1[w] += b0 * x0 + b1 * x1 + b2 * x2 + b3 * x3
+                    s2[w] += c0 * x0 + c1 * x1 + c2 * x2 + c3 * x3
+                    s3[w] += d0 * x0 + d1 * x1 + d2 * x2 + d3 * x3
+            for i in range(min(4, last + 1 - r)):
+                row = rows[r + i]
+                sums = distances[i]
+                farthest = best[row, wanted - 1]
+                for w in range(n):
+                    if sums[w] < farthest:
+                        k = wanted - 1
+                        while k > 0 and best[row, k - 1] > sums[w]:
+                            best[row, k], chosen[row, k] = best[row, k - 1], chosen[row, k - 1]
+                            k -= 1
+                        best[row, k], chosen[row, k] = sums[w], first + w
+                        farthest = best[row, wanted - 1]

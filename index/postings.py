@@ -9,7 +9,6 @@ import numpy as np
 
 from index import _kernels as kernels
 from index.keypoints import unpacked
-from matcher import geometry
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,18 +17,14 @@ if TYPE_CHECKING:
 
     from index.segment import Segment
     from index.vocabulary import Vocabulary
-    from matcher.types import Features
 
-__all__ = ["Agreements", "SignedQuery", "agreements", "keypoints", "pair_weights", "pairs_of", "vote"]
+__all__ = ["Agreements", "Pairs", "SignedQuery", "agreements", "keypoints", "pairs_on", "tally", "weights"]
 
 _NEARNESS = np.exp(-((np.arange(65) / 16.0) ** 2)).astype(np.float32)
 """Weight of a Hamming distance."""
 
 _PROBES = 4
 """Cells of the vocabulary searched for a query's words; looking up several words makes up for the odd one missed."""
-
-_CHUNK = 1 << 20
-"""Postings looked through per call: bounds the buffers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,8 +35,6 @@ class SignedQuery:
     ----------
     frame : float64, shape (n, 4)
         Keypoints, see `matcher.geometry.frames`.
-    projections : float32, shape (n, 64)
-        Projections of the descriptors.
     features : int32, shape (m,)
         The feature of each entry; entries of one feature adjoin.
     words : int32, shape (m,)
@@ -51,34 +44,57 @@ class SignedQuery:
     """
 
     frame: NDArray[np.float64]
-    projections: NDArray[np.float32]
     features: NDArray[np.int32]
     words: NDArray[np.int32]
     signatures: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, features: Features, vocabulary: Vocabulary, words: int) -> SignedQuery:
-        """Quantise `features` to the nearest `words` words each."""
-        assigned = vocabulary.assign(features.descriptors, words, _PROBES)
-        projections = vocabulary.project(features.descriptors)
+    def of(
+        cls,
+        frame: NDArray[np.float64],
+        descriptors: NDArray[np.float32],
+        projections: NDArray[np.float32],
+        vocabulary: Vocabulary,
+        words: int,
+    ) -> SignedQuery:
+        """Quantise features to the nearest `words` words each."""
+        assigned = vocabulary.assign(descriptors, words, _PROBES)
         rows, columns = np.nonzero(assigned >= 0)
         entries = assigned[rows, columns]
-        return cls(
-            geometry.frames(features.points, features.sizes, features.angles),
-            projections,
-            rows.astype(np.int32),
-            entries,
-            vocabulary.signatures(projections[rows], entries),
-        )
+        return cls(frame, rows.astype(np.int32), entries, vocabulary.signatures(projections[rows], entries))
 
 
 class Agreements(NamedTuple):
-    """Postings of one segment that agree with a query, in the order of the query's entries."""
+    """Postings of one segment that agree with a query, in the order of the query's entries.
 
-    entries: NDArray[np.int32]
-    places: NDArray[np.int64]
+    Attributes
+    ----------
+    starts : int64, shape (m,)
+        Where the postings of each entry's word begin.
+    bounds : int64, shape (m + 1,)
+        Entry `e` agrees with ``bounds[e]:bounds[e + 1]`` of what follows.
+    places : uint32, shape (n,)
+        Postings, counted from the entry's start.
+    distances : uint8, shape (n,)
+        Hamming distances of the signatures.
+    images : uint16, shape (n,)
+        Local image numbers.
+    """
+
+    starts: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    places: NDArray[np.uint32]
     distances: NDArray[np.uint8]
     images: NDArray[np.uint16]
+
+
+class Pairs(NamedTuple):
+    """Tentative pairs of a query and some images, image by image: see `matcher.geometry.estimate`."""
+
+    query: NDArray[np.float64]
+    image: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    bounds: NDArray[np.int64]
 
 
 def agreements(segment: Segment, query: SignedQuery, limit: int) -> Agreements:
@@ -88,82 +104,58 @@ def agreements(segment: Segment, query: SignedQuery, limit: int) -> Agreements:
     here = segment.words[row] == query.words if len(segment.words) else np.zeros(len(row), dtype=np.bool_)
     starts = np.where(here, segment.offsets[row], 0)
     stops = np.where(here, segment.offsets[row + 1], 0) if len(segment.words) else starts
-    ends = np.cumsum(stops - starts)
-    parts = []
-    first = 0
-    while first < len(ends):
-        before = ends[first - 1] if first else 0
-        last = max(first + 1, int(np.searchsorted(ends, before + _CHUNK, side="right")))
-        room = int(ends[last - 1] - before)
-        entries, places, distances = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.uint8)
-        count = kernels.agreeing_postings(
-            starts[first:last], stops[first:last], query.signatures[first:last],
-            segment.signatures, segment.images, segment.alive, limit, entries, places, distances,
-        )  # fmt: skip
-        parts.append((entries[:count] + np.int32(first), places[:count].copy(), distances[:count].copy()))
-        first = last
-    if not parts:
-        return Agreements(np.empty(0, np.int32), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint16))
-    places = np.concatenate([p[1] for p in parts])
-    return Agreements(
-        np.concatenate([p[0] for p in parts]), places, np.concatenate([p[2] for p in parts]), segment.images[places]
-    )
+    counts, room = np.zeros(len(row), dtype=np.int64), int((stops - starts).sum())
+    # Some in twenty agree, and the system gives memory only to what of these arrays is written.
+    places, distances, images = np.empty(room, np.uint32), np.empty(room, np.uint8), np.empty(room, np.uint16)
+    count = kernels.agreeing_postings(
+        starts, stops, query.signatures, segment.signatures, segment.images, segment.alive, limit,
+        counts, places, distances, images,
+    )  # fmt: skip
+    return Agreements(starts, np.append(0, np.cumsum(counts)), places[:count], distances[:count], images[:count])
 
 
-def vote(
-    query: SignedQuery, found: Sequence[Agreements], segments: Sequence[Segment]
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Let the agreeing postings vote.
+def weights(query: SignedQuery, found: Sequence[Agreements]) -> NDArray[np.float32]:
+    """Return the weight of each query feature, shape (n,), from what it agrees with in all segments.
 
-    A query feature's vote is divided by the root of the number of postings that agree with it anywhere (burstiness:
-    Jégou, Douze & Schmid, CVPR 2009), which makes common features count little, whatever makes them common.
-
-    Returns
-    -------
-    weights : float32, shape (n,)
-        Weight of each query feature.
-    votes : list of float32 arrays
-        Votes of each image, segment by segment.
+    A feature's vote is divided by the root of the number of postings that agree with it anywhere (burstiness: Jégou,
+    Douze & Schmid, CVPR 2009), which makes common features count little, whatever makes them common.
     """
     common = np.zeros(len(query.frame), dtype=np.int64)
     for part in found:
-        common += np.bincount(query.features[part.entries], minlength=len(common))
-    weights = (1 / np.sqrt(np.maximum(common, 1))).astype(np.float32)
-    result = []
-    for part, segment in zip(found, segments, strict=True):
-        votes = np.zeros(len(segment), np.float32)
-        kernels.tally(part.entries, query.features, part.images, part.distances, weights, _NEARNESS, votes)
-        result.append(votes)
-    return weights, result
+        np.add.at(common, query.features, np.diff(part.bounds))
+    return (1 / np.sqrt(np.maximum(common, 1))).astype(np.float32)
 
 
-def pair_weights(
-    query: SignedQuery, found: Agreements, weights: NDArray[np.float32], rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the votes of the agreements numbered `rows`."""
-    votes = weights[query.features[found.entries[rows]]] * _NEARNESS[found.distances[rows]]
-    return np.asarray(votes, dtype=np.float64)
+def tally(
+    segment: Segment, query: SignedQuery, found: Agreements, feature_weights: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the votes of each image of a segment, summed in the order of the query's features."""
+    votes = np.zeros(len(segment), np.float32)
+    kernels.tally(found.bounds, query.features, found.images, found.distances, feature_weights, _NEARNESS, votes)
+    return votes
+
+
+def pairs_on(
+    segment: Segment,
+    query: SignedQuery,
+    found: Agreements,
+    feature_weights: NDArray[np.float32],
+    chosen: NDArray[np.integer],
+) -> Pairs:
+    """Return the agreements that lie on the images `chosen`, ascending local numbers of a segment."""
+    ranks = np.full(len(segment), -1, dtype=np.int32)
+    ranks[chosen] = np.arange(len(chosen))
+    there = ranks[found.images]
+    bounds = np.append(0, np.cumsum(np.bincount(there[there >= 0], minlength=len(chosen)))).astype(np.int64)
+    entries, rows = np.empty(bounds[-1], np.int32), np.empty(bounds[-1], np.int64)
+    kernels.agreements_on(found.bounds, found.images, ranks, bounds[:-1].copy(), entries, rows)
+    features = query.features[entries]
+    votes = feature_weights[features] * _NEARNESS[found.distances[rows]]
+    places = found.starts[entries] + found.places[rows]
+    image = keypoints(segment, places, found.images[rows])
+    return Pairs(query.frame[features], image, votes.astype(np.float64), bounds)
 
 
 def keypoints(segment: Segment, places: NDArray[np.int64], images: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the keypoints, see `matcher.geometry.frames`, of the postings at `places`, which lie on `images`."""
     return unpacked(segment.geometry_at(places), segment.image_sizes[images], segment.settings.work_size)
-
-
-def pairs_of(found: Agreements, chosen: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the agreements that lie on the images `chosen`, ascending, image by image and in order, and their bounds.
-
-    Returns
-    -------
-    rows : int64, shape (n,)
-        Rows of `found`.
-    bounds : int64, shape (k + 1,)
-        Those of ``chosen[i]`` are ``rows[bounds[i]:bounds[i + 1]]``.
-    """
-    wanted = np.zeros(1 << 16, dtype=np.bool_)
-    wanted[chosen] = True
-    rows = np.flatnonzero(wanted[found.images])
-    rows = rows[np.argsort(found.images[rows], kind="stable")]
-    images = found.images[rows]
-    bounds = np.append(np.searchsorted(images, chosen), len(rows))
-    return rows, bounds.astype(np.int64)

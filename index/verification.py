@@ -77,17 +77,17 @@ class Stored:
 
 def variants(seen: Mapping[Relation, Features], region: Region, vocabulary: Vocabulary) -> list[Variant]:
     """Return the query's variants from the features that each relation gives it, in the variant's own pixels."""
-    made = []
-    for relation, features in seen.items():
-        if len(features) < 3:
-            continue
-        corners, flip = region.corners(), np.eye(3)
-        if "mirrored" in relation:
-            flip[0, 0], flip[0, 2] = -1.0, features.width - 1.0
-            corners = corners[[1, 0, 3, 2]] * [-1.0, 1.0] + [features.width - 1.0, 0.0]
-        frame = frames(features.points, features.sizes, features.angles)
-        made.append(Variant(relation, features, frame, vocabulary.project(features.descriptors), corners, flip))
-    return made
+    return [variant(name, features, region, vocabulary) for name, features in seen.items() if len(features) >= 3]
+
+
+def variant(relation: Relation, features: Features, region: Region, vocabulary: Vocabulary) -> Variant:
+    """Return the variant of a query that has these features."""
+    corners, flip = region.corners(), np.eye(3)
+    if "mirrored" in relation:
+        flip[0, 0], flip[0, 2] = -1.0, features.width - 1.0
+        corners = corners[[1, 0, 3, 2]] * [-1.0, 1.0] + [features.width - 1.0, 0.0]
+    frame = frames(features.points, features.sizes, features.angles)
+    return Variant(relation, features, frame, vocabulary.project(features.descriptors), corners, flip)
 
 
 def gather(segment: Segment, local: int, work_size: int) -> Stored:

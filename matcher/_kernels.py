@@ -10,6 +10,8 @@ import math
 import numba as nb
 import numpy as np
 
+from matcher._bits import popcount
+
 __all__ = [
     "distinct_agreements",
     "estimate_each",
@@ -17,6 +19,7 @@ __all__ = [
     "fit_homography",
     "fit_similarity",
     "inliers_of",
+    "number_cells",
     "rematch",
     "strongest_hypothesis",
 ]
@@ -32,6 +35,10 @@ _U64 = nb.types.Array(nb.uint64, 1, "C", readonly=True)
 _U16 = nb.types.Array(nb.uint16, 1, "C", readonly=True)
 _U8 = nb.types.Array(nb.uint8, 1, "C", readonly=True)
 _BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
+_POINTS = nb.types.Array(nb.float64, 2, "A", readonly=True)
+
+_GRID = 64
+"""Cells along each side of the grid in which features are looked up: few are empty, and few features share one."""
 
 
 @nb.njit(
@@ -348,19 +355,26 @@ def rematch(  # type: ignore[no-untyped-def] # types: signature
     for j in range(m):
         left, right = min(left, image[j, 0]), max(right, image[j, 0])
         top, bottom = min(top, image[j, 1]), max(bottom, image[j, 1])
-    cell = max(radius, (right - left) / 512, (bottom - top) / 512)
+    cell = max(radius, (right - left) / _GRID, (bottom - top) / _GRID)
     columns, rows = int((right - left) / cell) + 1, int((bottom - top) / cell) + 1
     starts = np.zeros(columns * rows + 1, dtype=np.int32)
     for j in range(m):
         starts[int((image[j, 1] - top) / cell) * columns + int((image[j, 0] - left) / cell) + 1] += 1
     for k in range(columns * rows):
         starts[k + 1] += starts[k]
+    # Features cell by cell, so that those of neighbouring cells of a row lie side by side.
     fill = starts[:-1].copy()
-    members = np.empty(m, dtype=np.int32)
+    members, xs, ys, sizes = np.empty(m, dtype=np.int32), np.empty(m), np.empty(m), np.empty(m)
     for j in range(m):
-        k = int((image[j, 1] - top) / cell) * columns + int((image[j, 0] - left) / cell)
-        members[fill[k]] = j
-        fill[k] += 1
+        cell_of_j = int((image[j, 1] - top) / cell) * columns + int((image[j, 0] - left) / cell)
+        k = fill[cell_of_j]
+        members[k], xs[k], ys[k], sizes[k] = j, image[j, 0], image[j, 1], image[j, 2]
+        fill[cell_of_j] = k + 1
+    near = np.empty(m, dtype=np.int32)
+    square = radius * radius
+    step = np.float32(median_step)
+    affine = matrix[2, 0] == 0.0 and matrix[2, 1] == 0.0
+    growth, turn, known = 0.0, 0.0, False
     for i in range(n):
         x, y = query[i, 0], query[i, 1]
         w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
@@ -370,29 +384,53 @@ def rematch(  # type: ignore[no-untyped-def] # types: signature
         py = (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2]) / w
         if px < left - radius or px > right + radius or py < top - radius or py > bottom + radius:
             continue
-        a, b = (matrix[0, 0] - matrix[2, 0] * px) / w, (matrix[0, 1] - matrix[2, 1] * px) / w
-        c, d = (matrix[1, 0] - matrix[2, 0] * py) / w, (matrix[1, 1] - matrix[2, 1] * py) / w
-        size = query[i, 2] + 0.5 * math.log2(max(abs(a * d - b * c), 1e-12))
-        angle = query[i, 3] + math.atan2(c - b, a + d)
-        for gy in range(max(0, int((py - top) / cell) - 1), min(rows, int((py - top) / cell) + 2)):
-            for gx in range(max(0, int((px - left) / cell) - 1), min(columns, int((px - left) / cell) + 2)):
-                for k in range(starts[gy * columns + gx], starts[gy * columns + gx + 1]):
-                    j = members[k]
-                    ex, ey = image[j, 0] - px, image[j, 1] - py
-                    if ex * ex + ey * ey > radius * radius or abs(image[j, 2] - size) > scale_limit:
-                        continue
-                    bend = image[j, 3] - angle
-                    bend -= 2 * math.pi * math.floor(bend / (2 * math.pi) + 0.5)
-                    if abs(bend) > angle_limit:
-                        continue
-                    compared[i] += 1
-                    bits, word, unlike = signatures[j], words[j], 0
-                    for q in range(64):
-                        high = projections[i, q] > medians[word, q] * median_step
-                        unlike += high != ((bits >> np.uint64(q)) & np.uint64(1))
-                    if unlike < distance[i]:
-                        distance[i] = unlike
-                        partner[i] = j
+        if not (affine and known):  # an affine map turns and scales alike everywhere
+            a, b = (matrix[0, 0] - matrix[2, 0] * px) / w, (matrix[0, 1] - matrix[2, 1] * px) / w
+            c, d = (matrix[1, 0] - matrix[2, 0] * py) / w, (matrix[1, 1] - matrix[2, 1] * py) / w
+            growth, turn, known = 0.5 * math.log2(max(abs(a * d - b * c), 1e-12)), math.atan2(c - b, a + d), True
+        size, angle = query[i, 2] + growth, query[i, 3] + turn
+        first, last = max(0, int((px - radius - left) / cell)), min(columns - 1, int((px + radius - left) / cell))
+        count = 0
+        for row in range(max(0, int((py - radius - top) / cell)), min(rows - 1, int((py + radius - top) / cell)) + 1):
+            # Each is written and the next one takes its place unless it is near: no branch to be guessed wrong.
+            for k in range(starts[row * columns + first], starts[row * columns + last + 1]):
+                ex, ey = xs[k] - px, ys[k] - py
+                near[count] = k
+                count += (ex * ex + ey * ey <= square) & (abs(sizes[k] - size) <= scale_limit)
+        for c in range(count):
+            j = members[near[c]]
+            bend = image[j, 3] - angle
+            bend -= 2 * math.pi * math.floor(bend / (2 * math.pi) + 0.5)
+            if abs(bend) > angle_limit:
+                continue
+            compared[i] += 1
+            word, signature = words[j], np.uint64(0)
+            for q in range(64):
+                high = projections[i, q] > np.float32(medians[word, q]) * step
+                signature |= np.uint64(high) << np.uint64(q)
+            unlike = np.int64(popcount(signature ^ signatures[j]))
+            # Of equal ones the first, in whatever order they are met.
+            if unlike < distance[i] or (unlike == distance[i] and j < partner[i]):
+                distance[i], partner[i] = unlike, j
+
+
+@nb.njit(nb.int32[::1](_POINTS, nb.float64), cache=True, nogil=True)
+def number_cells(points, side):  # type: ignore[no-untyped-def] # types: signature
+    """Number the square cells of `side` pixels in which `points` (n, 2 or more) lie; at most 4,096 to a row."""
+    n = len(points)
+    numbers, rows = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
+    if n == 0:
+        return numbers
+    left, top, widest = points[0, 0], points[0, 1], 0
+    for i in range(n):
+        left, top = min(left, points[i, 0]), min(top, points[i, 1])
+    for i in range(n):
+        numbers[i] = min(int((points[i, 0] - left) / side), 4095)
+        rows[i] = min(int((points[i, 1] - top) / side), 4095)
+        widest = max(widest, numbers[i])
+    for i in range(n):
+        numbers[i] += rows[i] * (widest + 1)
+    return numbers
 
 
 @nb.njit(nb.int64(_I32, _I32, _I32, _U8, nb.int64, _I64, nb.boolean[::1]), cache=True, nogil=True)

@@ -235,5 +235,4 @@ def refine(
 
 def cells(points: NDArray[np.float64], side: float) -> NDArray[np.int32]:
     """Number the square cells of `side` pixels in which `points`, shape (n, 2), lie; at most 4,096 to a row."""
-    places = np.minimum(np.floor((points - points.min(axis=0)) / side), 4095).astype(np.int32)
-    return np.asarray(places[:, 1] * (places[:, 0].max() + 1) + places[:, 0], dtype=np.int32)
+    return np.asarray(kernels.number_cells(points, side))

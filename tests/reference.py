@@ -39,17 +39,28 @@ def agreeing_postings(starts, stops, signatures, postings, images, alive, limit)
     ]
 
 
-def tally(entries, features, images, distances, feature_weights, distance_weights, n_images):
+def tally(bounds, features, images, distances, feature_weights, distance_weights, n_images):
     """Twin of `index._kernels.tally`; returns the votes."""
     strongest = {}
-    for entry, image, distance in zip(entries, images, distances, strict=True):
-        feature = features[entry]
-        weight = feature_weights[feature] * distance_weights[distance]
-        strongest[feature, image] = max(weight, strongest.get((feature, image), 0.0))
+    for entry, feature in enumerate(features):
+        for row in range(bounds[entry], bounds[entry + 1]):
+            weight = feature_weights[feature] * distance_weights[distances[row]]
+            strongest[feature, images[row]] = max(weight, strongest.get((feature, images[row]), 0.0))
     votes = np.zeros(n_images)
     for (_, image), weight in strongest.items():
         votes[image] += weight
     return votes
+
+
+def agreements_on(bounds, images, chosen):
+    """Twin of `index._kernels.agreements_on`; returns (entry, row) of each agreement, image by image."""
+    return [
+        (entry, row)
+        for image in chosen
+        for entry in range(len(bounds) - 1)
+        for row in range(bounds[entry], bounds[entry + 1])
+        if images[row] == image
+    ]
 
 
 def nearest_words(descriptors, words, wanted):
@@ -141,6 +152,12 @@ def rematch(
         best = min(distances.values(), default=65)
         result.append(({j for j, distance in distances.items() if distance == best}, best, len(distances)))
     return result
+
+
+def number_cells(points, side):
+    """Twin of `matcher._kernels.number_cells`: two points have one number exactly if they lie in one cell."""
+    left, top = points.min(axis=0)
+    return [(min(math.floor((x - left) / side), 4095), min(math.floor((y - top) / side), 4095)) for x, y in points]
 
 
 def distinct_agreements(query_cells, image_cells, partner, distance, limit, order):

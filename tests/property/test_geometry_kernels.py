@@ -161,6 +161,16 @@ def test_rematch_finds_the_nearest_partner_in_reach(seed, n, m):
 
 
 @EXAMPLES
+@given(SEEDS, st.integers(1, 60), st.floats(0.5, 40))
+def test_cells_are_numbered(seed, n, side):
+    points = np.random.default_rng(seed).uniform(-50, 200, (n, 4))
+    numbers = kernels.number_cells(points[:, :2], side)
+    cells = reference.number_cells(points[:, :2], side)
+    assert min(numbers) >= 0
+    assert len(set(zip(numbers.tolist(), cells, strict=True))) == len(set(cells)) == len(set(numbers.tolist()))
+
+
+@EXAMPLES
 @given(SEEDS, st.integers(0, 40), st.integers(1, 40))
 def test_agreements_are_distinct(seed, n, m):
     rng = np.random.default_rng(seed)

@@ -27,25 +27,49 @@ def test_agreeing_postings(seed, entries, n, limit):
     for array in (signatures, postings, images, alive):
         array.flags.writeable = False
     room = int((stops - starts).sum())
-    found = np.empty(room, np.int32), np.empty(room, np.int64), np.empty(room, np.uint8)
-    count = kernels.agreeing_postings(starts, stops, signatures, postings, images, alive, limit, *found)
+    counts = np.zeros(entries, np.int64)
+    places, distances, hosts = np.empty(room, np.uint32), np.empty(room, np.uint8), np.empty(room, np.uint16)
+    count = kernels.agreeing_postings(
+        starts, stops, signatures, postings, images, alive, limit, counts, places, distances, hosts
+    )
     expected = reference.agreeing_postings(starts, stops, signatures, postings, images, alive, limit)
-    assert list(zip(*(part[:count].tolist() for part in found), strict=True)) == expected
+    owners = np.repeat(np.arange(entries), counts)
+    found = zip(owners, starts[owners] + places[:count], distances[:count], strict=True)
+    assert list(found) == expected
+    assert hosts[:count].tolist() == [images[place] for _, place, _ in expected]
+
+
+def drawn_agreements(rng, n_features, n, n_images):
+    """Return bounds, features, images and distances as `index._kernels.tally` takes them."""
+    features = np.sort(rng.integers(0, n_features, 3 * n_features)).astype(np.int32)
+    bounds = np.concatenate([[0], np.sort(rng.integers(0, n + 1, len(features) - 1)), [n]])
+    return bounds, features, rng.integers(0, n_images, n).astype(np.uint16), rng.integers(0, 65, n).astype(np.uint8)
 
 
 @EXAMPLES
 @given(SEEDS, st.integers(1, 10), st.integers(0, 200))
 def test_tally(seed, n_features, n):
     rng = np.random.default_rng(seed)
-    features = np.sort(rng.integers(0, n_features, 3 * n_features)).astype(np.int32)
-    entries = np.sort(rng.integers(0, len(features), n)).astype(np.int32)
-    images, distances = rng.integers(0, 6, n).astype(np.uint16), rng.integers(0, 65, n).astype(np.uint8)
+    agreements = drawn_agreements(rng, n_features, n, 6)
     weights = rng.random(n_features).astype(np.float32), rng.random(65).astype(np.float32)
     votes = np.zeros(6, np.float32)
-    kernels.tally(entries, features, images, distances, *weights, votes)
-    assert votes == pytest.approx(
-        reference.tally(entries, features, images, distances, *weights, 6), rel=1e-4, abs=1e-5
-    )
+    kernels.tally(*agreements, *weights, votes)
+    assert votes == pytest.approx(reference.tally(*agreements, *weights, 6), rel=1e-4, abs=1e-5)
+
+
+@EXAMPLES
+@given(SEEDS, st.integers(1, 10), st.integers(0, 200), st.sets(st.integers(0, 5)))
+def test_agreements_on(seed, n_features, n, wanted):
+    rng = np.random.default_rng(seed)
+    bounds, _, images, _ = drawn_agreements(rng, n_features, n, 6)
+    chosen = sorted(wanted)
+    ranks = np.full(6, -1, np.int32)
+    ranks[chosen] = np.arange(len(chosen))
+    held = [int((images == image).sum()) for image in chosen]
+    fill = np.concatenate([[0], np.cumsum(held)]).astype(np.int64)[:-1]
+    entries, rows = np.empty(sum(held), np.int32), np.empty(sum(held), np.int64)
+    kernels.agreements_on(bounds, images, ranks, fill, entries, rows)
+    assert list(zip(entries.tolist(), rows.tolist(), strict=True)) == reference.agreements_on(bounds, images, chosen)
 
 
 @EXAMPLES
