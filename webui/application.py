@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from webui import browsing, comparing, grouping, guard, imaging, jobs, judging, searching, uploads
-from webui.contract import document, route_of
+from webui.contract import document, routes_of
 from webui.guard import Guard
 from webui.problems import Refusal, problem_response
 from webui.server import Server
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from webui.options import Options
 
-__all__ = ["OPERATIONS", "api_document", "make_application"]
+__all__ = ["OPERATIONS", "make_application"]
 
 OPERATIONS = tuple(
     operation
@@ -40,11 +40,6 @@ _NOT_BUILT = """<!doctype html><html lang="en"><title>calque</title>
 <h1>The page is not built</h1>
 <p>The server runs, and its API answers at <a href="/api">/api</a>. Build the page with <code>make web</code>.</p>
 """
-
-
-def api_document() -> dict[str, Any]:
-    """Return the OpenAPI document of the server."""
-    return document(OPERATIONS, _version())
 
 
 def make_application(paths: Sequence[Path], options: Options) -> Starlette:
@@ -62,7 +57,7 @@ def make_application(paths: Sequence[Path], options: Options) -> Starlette:
         If an index cannot be opened.
     """
     server = Server(paths, options, _version())
-    told = api_document()
+    told = document(OPERATIONS, server.version, [holding.name for holding in server.shelf])
 
     async def api(request: Request) -> Response:
         return JSONResponse(told)
@@ -93,7 +88,7 @@ def make_application(paths: Sequence[Path], options: Options) -> Starlette:
     application = Starlette(
         routes=[
             Route("/api/openapi.json", api, methods=["GET"]),
-            *map(route_of, OPERATIONS),
+            *routes_of(OPERATIONS),
             Mount("/static", _Static(directory=options.static, check_dir=False)),
             *(Route(f"/{start}/{{rest:path}}", unknown) for start in ("api", "iiif")),
             Route("/{path:path}", page, methods=["GET"]),

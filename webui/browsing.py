@@ -146,8 +146,8 @@ def _detail(call: Call) -> shapes.ImageDetail:
     zones = [
         shapes.Zone(
             kind=cast("Any", zone.kind),
-            box=cast("Any", tuple(zone.box.as_list())),
-            polygon=None if zone.polygon is None else list(zone.polygon),
+            box=zone.box.as_list(),
+            polygon=None if zone.polygon is None else [list(corner) for corner in zone.polygon],
             label=zone.label,
             score=zone.score,
             origin=zone.origin,

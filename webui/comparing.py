@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -104,7 +104,7 @@ async def compare_images(call: Call, query: shapes.ComparisonQuery) -> shapes.Co
     known = shown(pairing.snapshot, record)
     told = {name: known[name] for name in ("name", "title", "page", "width", "height", "iiif", "metadata")}
     place = pairing.place if match is None else match.region
-    b = shapes.Side(image=record.id, upload=None, region=_box(place), **told)
+    b = shapes.Side(image=record.id, upload=None, region=None if place is None else place.as_list(), **told)
     a = _asked_side(pairing.snapshot, what)
     if match is None:
         return shapes.Comparison(pairing.snapshot.name, a, b, found=False)
@@ -124,7 +124,7 @@ async def compare_images(call: Call, query: shapes.ComparisonQuery) -> shapes.Co
         false_alarms=max(10.0**match.log_false_alarms, sys.float_info.min),
         transform=match.transform.matrix.tolist(),
         polygon=match.polygon.tolist(),
-        frame=shapes.Frame(cast("Any", _box(frame.region)), frame.width, frame.height),
+        frame=shapes.Frame(frame.region.as_list(), frame.width, frame.height),
         pictures=shapes.Pictures(**{name: pairing.address(f"comparison/{name}") for name in PICTURES}),
         verdict=pairing.address("comparison/verdict"),
         judgement=ruling,
@@ -133,10 +133,13 @@ async def compare_images(call: Call, query: shapes.ComparisonQuery) -> shapes.Co
 
 
 def _asked_side(snapshot: Snapshot, what: Asked) -> shapes.Side:
+    box = None if what.region is None else what.region.as_list()
     if what.record is not None:
         known = shown(snapshot, what.record)
         told = {name: known[name] for name in ("name", "title", "page", "width", "height", "iiif", "metadata")}
-        return shapes.Side(image=what.record.id, upload=None, region=_box(what.region), **told)
+        return shapes.Side(
+            image=what.record.id, upload=None, region=None if what.region is None else what.region.as_list(), **told
+        )
     picture = what.picture
     return shapes.Side(
         image=None,
@@ -146,7 +149,7 @@ def _asked_side(snapshot: Snapshot, what: Asked) -> shapes.Side:
         page=picture.page,
         width=picture.width,
         height=picture.height,
-        region=_box(what.region),
+        region=box,
         iiif=picture.address,
         metadata={},
     )
@@ -172,10 +175,6 @@ async def block_verdict(call: Call, query: shapes.ComparisonQuery) -> shapes.Ver
     pair = (await _paired(call, query)).pair()
     told = await call.server.decoding.run(partial(call.server.decoders.do, _JUDGING_SECONDS, judge_pair, pair))
     return msgspec.convert(told, shapes.Verdict)
-
-
-def _box(region: Region | None) -> Any:
-    return None if region is None else tuple(region.as_list())
 
 
 _COMPARISON = "/api/indexes/{index}/comparison"

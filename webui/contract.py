@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -17,11 +18,11 @@ from webui.shapes import Problem
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
-    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from webui.server import Server
 
-__all__ = ["Call", "Operation", "document", "route_of", "streamed"]
+__all__ = ["Call", "Operation", "document", "routes_of", "streamed"]
 
 _LARGEST_BODY = 64 << 10
 """Bytes of a JSON body; the largest that makes sense has some hundreds."""
@@ -35,9 +36,9 @@ _PATH_PARTS: dict[str, dict[str, Any]] = {
     "upload": {"type": "string", "pattern": "^[A-Za-z0-9_-]{20,64}$"},
     "job": {"type": "string", "pattern": "^[A-Za-z0-9_-]{8,64}$"},
     "picture": {"type": "string", "enum": ["a", "b", "overlay", "difference", "proof"]},
-    "region": {"type": "string", "pattern": "^[^/]+$"},
-    "size": {"type": "string", "pattern": "^[^/]+$"},
-    "rotation": {"type": "string", "pattern": "^[^/]+$"},
+    "region": {"type": "string", "pattern": "^(full|square|[0-9]{1,6}(,[0-9]{1,6}){3})$"},
+    "size": {"type": "string", "pattern": "^(max|!?[1-9][0-9]{0,3},[1-9][0-9]{0,3})$"},
+    "rotation": {"type": "string", "pattern": "^!?(0|90|180|270)$"},
     "quality": {"type": "string", "enum": ["default", "color", "gray", "bitonal"]},
     "format": {"type": "string", "enum": ["jpg", "png", "webp"]},
 }
@@ -49,14 +50,17 @@ _MEANINGS = {
     403: "not allowed: read-only, another site's page, a folder that may not be added",
     404: "there is no such thing",
     409: "another program is writing to the index",
+    408: "the body did not come in time",
     413: "too large",
+    414: "the address is too long",
     415: "no image that can be read",
     421: "not a name of this server",
     422: "well formed, but it cannot be done: a region beside the image, a condition that means nothing",
     429: "too many requests from one client",
     503: "too much to do",
 }
-_ANYWHERE = (400, 401, 403, 421, 429, 503)
+_NO_MORE = {"additionalProperties": False}
+_ANYWHERE = (400, 401, 403, 414, 421, 429, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +175,40 @@ class Operation:
                 raise Refusal(400, f"{name} is given more than once")
             else:
                 values[name] = value
+            if value == "null":  # which would be taken for none at all
+                raise Refusal(400, f"the address: {name} is null; leave it out")
         try:
             return msgspec.convert(values, self.query, strict=False)
         except msgspec.ValidationError as error:
             raise Refusal(400, f"the address: {error}") from error
 
 
-def route_of(operation: Operation) -> Route:
-    """Return the route that leads to an operation."""
+def routes_of(operations: Sequence[Operation]) -> list[Route]:
+    """Return the routes that lead to operations, one for each path, in their order."""
+    return [
+        _route([one for one in operations if one.path == path]) for path in dict.fromkeys(o.path for o in operations)
+    ]
 
-    async def endpoint(request: Request) -> Response:
-        return await operation(request)
 
-    return Route(operation.path, endpoint, methods=[operation.method], name=_name(operation))
+def _route(operations: Sequence[Operation]) -> Route:
+    return Route(operations[0].path, _Resource({operation.method: operation for operation in operations}))
+
+
+class _Resource:
+    """ASGI application of one path: hands a request to the operation of its method."""
+
+    def __init__(self, operations: dict[str, Operation]) -> None:
+        self._operations = operations
+        self._allowed = ", ".join([*operations, *(["HEAD"] if "GET" in operations else [])])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        operation = self._operations.get("GET" if request.method == "HEAD" else request.method)
+        if operation is None:
+            refusal = Refusal(405, f"{request.method} is not for {request.url.path}", {"Allow": self._allowed})
+            await problem_response(refusal)(scope, receive, send)
+            return
+        await (await operation(request))(scope, receive, send)
 
 
 async def streamed(request: Request, most: int, seconds: float) -> AsyncGenerator[bytes, None]:
@@ -223,9 +248,18 @@ async def _read_body(request: Request, shape: type[msgspec.Struct]) -> Any:
     seconds = request.app.state.server.options.upload_seconds
     content = b"".join([chunk async for chunk in streamed(request, _LARGEST_BODY, seconds)])
     try:
-        return msgspec.json.decode(content, type=shape)
+        return msgspec.convert(_whole(msgspec.json.decode(content)), shape)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refusal(400, f"the body: {error}") from error
+
+
+def _whole(value: Any) -> Any:
+    """Return a JSON value with numbers such as 12.0 as the integers that they are."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return {key: _whole(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _path_parts(given: dict[str, str]) -> dict[str, Any]:
@@ -237,14 +271,16 @@ def _path_parts(given: dict[str, str]) -> dict[str, Any]:
                 raise Refusal(404, f"no {name} {text!r}; there are {', '.join(described['enum'])}")
             parts[name] = text
             continue
-        if not (text.isascii() and text.isdecimal() and len(text) < 20):
-            raise Refusal(404, f"no {name} {text!r}: it is a number")
-        parts[name] = int(text)
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else -1
+        if not described["minimum"] <= number <= described["maximum"]:
+            raise Refusal(404, f"no {name} {text!r}: it is a number from {described['minimum']}")
+        parts[name] = number
     return parts
 
 
-def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 document of operations."""
+def document(operations: Sequence[Operation], version: str, indexes: Sequence[str]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document of operations, on indexes of these names."""
+    path_parts = {**_PATH_PARTS, "index": {"type": "string", "enum": list(indexes)}}
     shapes: set[type[msgspec.Struct]] = {Problem}
     for operation in operations:
         shapes |= {shape for shape in (operation.body, operation.answer, operation.query) if isinstance(shape, type)}
@@ -252,7 +288,7 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation, schemas, path_parts)
     for shape in {operation.query for operation in operations if operation.query is not None}:
         schemas.pop(shape.__name__, None)  # they are told parameter by parameter
     return {
@@ -267,9 +303,9 @@ def document(operations: Sequence[Operation], version: str) -> dict[str, Any]:
     }
 
 
-def _described(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _described(operation: Operation, schemas: dict[str, Any], path_parts: dict[str, Any]) -> dict[str, Any]:
     parts = [part.partition("}")[0] for part in operation.path.split("{")[1:]]
-    parameters = [{"name": part, "in": "path", "required": True, "schema": _PATH_PARTS[part]} for part in parts]
+    parameters = [{"name": part, "in": "path", "required": True, "schema": path_parts[part]} for part in parts]
     if operation.query is not None:
         shape = schemas[operation.query.__name__]
         parameters += [
@@ -308,7 +344,7 @@ def _raw(kind: str) -> dict[str, Any]:
     if kind != "multipart/form-data":
         return {}
     file = {"type": "string", "contentMediaType": "application/octet-stream"}
-    return {"schema": {"type": "object", "properties": {"file": file}, "required": ["file"]}}
+    return {"schema": {"type": "object", "properties": {"file": file}, "required": ["file"], **_NO_MORE}}
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

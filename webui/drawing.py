@@ -116,7 +116,7 @@ def judge_pair(pair: Pair) -> dict[str, Any]:
     collation = collate(a, b, pair.match, pair.region)
     judged, evidence = judge(collation.evidence), collation.evidence
     lost = {
-        name: [{"kind": gap.kind, "region": tuple(map(float, collation.place(gap).as_list()))} for gap in gaps[1]]
+        name: [{"kind": gap.kind, "region": list(map(float, collation.place(gap).as_list()))} for gap in gaps[1]]
         for name, gaps in (("lost_on_a", collation.gaps_a), ("lost_on_b", collation.gaps_b))
     }
     return {

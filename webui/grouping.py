@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from index.groups import Group, group_as_dict, groups
 from index.links import LINKS_FILE, Links
@@ -30,6 +30,10 @@ __all__ = ["OPERATIONS", "Groupings"]
 _KEPT = 8
 _SHOWN = 6
 """Members told of each group in a list."""
+
+
+_OF_MEMBER = ("page", "region", "reference", "relation", "rotation", "scale", "false_alarms", "transform")
+"""What is told of a member as the command line tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +165,11 @@ def _members(snapshot: Snapshot, group: Group, query: shapes.GroupQuery) -> list
             where=query.where,
             max_false_alarms=query.max_false_alarms if query.max_false_alarms != 1e-3 else None,
         )
+        kept |= {name: values[name] for name in _OF_MEMBER}
         told.append(
             shapes.GroupMember(
-                **cast("dict[str, Any]", {**values, **kept, "image": known["name"]}),
+                **kept,
+                image=known["name"],
                 crop=crop_address(known["iiif"], values["region"], known["width"], known["height"]),
                 registered=address,
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from index.annotations import Judgement
 from index.exports import readable
@@ -79,13 +79,13 @@ def _remove(call: Call) -> None:
     call.server.writer(call.index).change(change)
 
 
-def _region(box: tuple[float, ...] | None, record: ImageRecord) -> Region | None:
+def _region(box: list[float] | None, record: ImageRecord) -> Region | None:
     if box is None:
         return None
     x, y, width, height = box
     inside = Region(x, y, width, height).clipped(record.width, record.height) if width > 0 and height > 0 else None
     if inside is None:
-        raise InputError(f"region {list(box)} is empty, or outside {record.name}")
+        raise InputError(f"region {box} is empty, or outside {record.name}")
     return inside
 
 
@@ -95,20 +95,16 @@ def _told(snapshot: Snapshot, judgement: Judgement) -> shapes.Judgement:
         image_a=snapshot.ids.get((judgement.name_a, judgement.page_a)),
         name_a=readable(judgement.name_a),
         page_a=judgement.page_a,
-        region_a=_box(judgement.region_a),
+        region_a=None if judgement.region_a is None else judgement.region_a.as_list(),
         image_b=snapshot.ids.get((judgement.name_b, judgement.page_b)),
         name_b=readable(judgement.name_b),
         page_b=judgement.page_b,
-        region_b=_box(judgement.region_b),
+        region_b=None if judgement.region_b is None else judgement.region_b.as_list(),
         verdict=judgement.verdict,
         note=judgement.note,
         author=judgement.author,
         time=judgement.time,
     )
-
-
-def _box(region: Region | None) -> Any:
-    return None if region is None else tuple(region.as_list())
 
 
 _JUDGEMENTS = "/api/indexes/{index}/judgements"

@@ -175,21 +175,10 @@ def _hit(snapshot: Snapshot, what: Asked, hit: Hit, values: dict[str, Any]) -> s
         **told,
         image=known["name"],
         crop=crop_address(known["iiif"], place.as_list(), record.width, record.height),
-        kind=_kind(snapshot, image, place),
+        kind=None if hit.zone is None else cast("Any", hit.zone.kind),
         judgement=ruling,
         comparison=address_of(snapshot, "comparison", **part_of(what), **{"with": image}, place=place),
     )
-
-
-def _kind(snapshot: Snapshot, image: int, place: Region) -> Any:
-    """Return the kind of the zone that a place is more than half of, or more than half in."""
-    best, share = None, 0.5
-    for zone in snapshot.index.regions(image):
-        iou = zone.box.iou(place)
-        shared = iou * (zone.box.area + place.area) / (1 + iou)
-        if (covered := shared / min(zone.box.area, place.area)) > share:
-            best, share = zone.kind, covered
-    return best
 
 
 def address_of_search(snapshot: Snapshot, what: Asked, asked: shapes.Asked) -> str:
@@ -226,8 +215,8 @@ def _question(what: Asked, asked: shapes.Asked) -> shapes.Question:
         width=what.picture.width,
         height=what.picture.height,
         iiif=what.picture.address,
-        region=None if what.region is None else cast("Any", tuple(what.region.as_list())),
-        polygon=list(what.corners) or None,
+        region=None if what.region is None else what.region.as_list(),
+        polygon=[list(corner) for corner in what.corners] or None,
         where=asked.where,
         max_false_alarms=asked.max_false_alarms,
         relations=list(_relations(asked)),

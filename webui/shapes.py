@@ -57,9 +57,9 @@ __all__ = [
     "Zone",
 ]
 
-Box = tuple[float, float, float, float]
-Point = tuple[float, float]
-Matrix = tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+Box = Annotated[list[float], Meta(min_length=4, max_length=4, description="x, y, width, height")]
+Point = Annotated[list[float], Meta(min_length=2, max_length=2)]
+Matrix = Annotated[list[Annotated[list[float], Meta(min_length=3, max_length=3)]], Meta(min_length=3, max_length=3)]
 Ruling = Literal["same", "different", "unsure"]
 Relation = Literal["same", "mirrored", "inverted", "mirrored+inverted"]
 Kind = Literal["illustration", "ornament", "initial", "text", "other"]

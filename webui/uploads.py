@@ -168,15 +168,15 @@ async def _receive(request: Request, raw: Path, options: Options) -> str:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         body = streamed(request, options.upload_bytes + _ENVELOPE, options.upload_seconds)
-        parser = MultiPartParser(request.headers, body, max_files=1, max_fields=4, max_part_size=_ENVELOPE)
+        parser = MultiPartParser(request.headers, body, max_files=1, max_fields=1, max_part_size=_ENVELOPE)
         try:
             form = await parser.parse()
         except (MultiPartException, FormParserError, KeyError, LookupError) as error:
             raise Refusal(400, f"the form cannot be read: {getattr(error, 'message', error)}") from error
         try:
             file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise Refusal(400, "the form has no file called 'file'")
+            if not isinstance(file, UploadFile) or len(form) > 1:
+                raise Refusal(400, "the form is to have one part, a file called 'file'")
             if (file.size or 0) > options.upload_bytes:
                 raise Refusal(413, f"more than {options.upload_bytes:,} bytes")
             with raw.open("wb") as target:
