@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from index.segment import Segment
     from index.settings import Settings
 
-__all__ = ["merge_segments", "write_segment"]
+__all__ = ["merge_segments", "write_columns", "write_segment"]
 
 
 def write_segment(path: Path, items: Iterable[tuple[int, EncodedImage]], settings: Settings) -> None:
@@ -53,7 +53,7 @@ def write_segment(path: Path, items: Iterable[tuple[int, EncodedImage]], setting
         name: _joined([getattr(image, name) for image in encoded], kinds[name].dtype)[order] for name in _COLUMNS
     }
     gaps = [packed_words(image.words) for image in encoded]
-    _write(
+    write_columns(
         path,
         settings,
         np.array([image_id for image_id, _ in pairs], dtype=np.int64),
@@ -103,7 +103,7 @@ def merge_segments(path: Path, segments: Sequence[Segment], going_on: Callable[[
     def words_of_images() -> Iterator[NDArray[np.uint8]]:
         return (segments[which].packed_words_of(old) for which, old in zip(source, local, strict=True))
 
-    _write(
+    write_columns(
         path,
         segments[0].settings,
         ids[order],
@@ -157,7 +157,7 @@ def _merged_postings(
         yield {name: np.concatenate(arrays)[order] for name, arrays in parts.items()}
 
 
-def _write(
+def write_columns(
     path: Path,
     settings: Settings,
     ids: NDArray[np.int64],
@@ -167,7 +167,23 @@ def _write(
     image_words: Iterator[NDArray[np.uint8]],
     postings: Iterator[dict[str, NDArray[Any]]],
 ) -> None:
-    """Write a segment whose large datasets come in blocks; `lengths` are those of the `image_words` of each image."""
+    """Write a segment whose large datasets come in blocks, wholly or not at all.
+
+    Parameters
+    ----------
+    path, settings
+        As of `write_segment`.
+    ids, sizes : int64, shape (m,), int32, shape (m, 2)
+        Catalogue ids, ascending, widths and heights of the images.
+    lengths : sequence of int
+        How many bytes of `image_words` each has.
+    word_counts : int64, shape (65536,)
+        Features of each word.
+    image_words : iterator of uint8 arrays
+        Words of the images, one after the other, as `packed_words` has them.
+    postings : iterator of dicts
+        ``images``, ``signatures`` and ``geometry``, sorted by word, then by image.
+    """
     if len(ids) > MAXIMUM_IMAGES:
         raise ValueError(f"{len(ids)} images, a segment holds at most {MAXIMUM_IMAGES}")
     if (np.diff(ids) <= 0).any():
