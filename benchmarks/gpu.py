@@ -57,22 +57,21 @@ def main() -> None:
     sights: list[Sight] = [(scan, None, None) for scan in scans]
     print(f"{len(sights)} images of {' x '.join(map(str, scans[0].pixels.shape[::-1]))} pixels or nearly")
     rows: list[dict[str, Any]] = []
+    few = sights[: given.cpu_images]
     for name in given.features:
-        few = sights[: given.cpu_images]
-        with_one, first = timed(name, "cpu", 1, few)
-        rows.append({"features": name, "device": "cpu, 1 thread", "batch": 1, **with_one})
-        if torch.cuda.is_available():
-            alone: list[Features] = []
-            for batch in given.batches:
-                figures, found = timed(name, "cuda", batch, sights)
-                alone = alone or found
-                against = {"alone": beside(alone, found), "cpu": beside(first, found[: len(few)])}
-                rows.append({"features": name, "device": "cuda", "batch": batch, **figures, **_flat(against)})
-        else:
-            for batch in given.batches[1:]:
-                figures, found = timed(name, "cpu", batch, few)
-                against = {"alone": beside(first, found)}
-                rows.append({"features": name, "device": "cpu, 1 thread", "batch": batch, **figures, **_flat(against)})
+        figures, slow = timed(name, "cpu", 1, few)
+        rows.append({"features": name, "device": "cpu, 1 thread", "batch": 1, **figures})
+        ways = [("cuda", batch, False) for batch in given.batches] + [("cuda", given.batches[-1], True)]
+        if not torch.cuda.is_available():
+            ways = [("cpu", batch, False) for batch in given.batches[1:]]
+        alone: list[Features] = []
+        for device, batch, tf32 in ways:
+            torch.backends.cudnn.allow_tf32 = tf32
+            figures, found = timed(name, device, batch, sights if device == "cuda" else few)
+            alone = alone or (found if device == "cuda" else slow)
+            against = {"one": beside(alone, found), "cpu": beside(slow, found)}
+            device = f"{device}, tf32" if tf32 else device
+            rows.append({"features": name, "device": device, "batch": batch, **figures, **_flat(against)})
     columns = list(max(rows, key=len))
     print(table([{column: row.get(column) for column in columns} for row in rows]))
     report({"machine": _machine(), "images": len(sights), "size": scans[0].pixels.shape, "rows": rows}, given.json)
@@ -104,6 +103,9 @@ def timed(name: str, device: str, batch: int, sights: Sequence[Sight]) -> tuple[
     """Return the seconds that it takes to extract, after a first time, and the features."""
     os.environ["CALQUE_DEVICE"] = device
     extractor = Learned(name, _BUDGET)
+    wanted = torch.backends.cudnn.allow_tf32
+    find = network(name, _BUDGET, device)
+    torch.backends.cudnn.allow_tf32 = wanted  # a network that is made sets its own
     extractor.extract_all(sights[:batch], batch)
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -112,7 +114,6 @@ def timed(name: str, device: str, batch: int, sights: Sequence[Sight]) -> tuple[
     for first in range(0, len(sights), batch):
         found += extractor.extract_all(sights[first : first + batch], batch)
     seconds = time.perf_counter() - start  # features are on the processor: the GPU has done its work
-    find = network(name, _BUDGET, device)
     start = time.perf_counter()
     for first in range(0, len(sights), batch):
         find([scan.pixels for scan, *_ in sights[first : first + batch]], batch)
@@ -138,7 +139,7 @@ def beside(ones: Sequence[Features], others: Sequence[Features]) -> dict[str, fl
     """
     shared, total = 0, 0
     apart: list[np.ndarray] = []
-    for one, other in zip(ones, others, strict=False):
+    for one, other in zip(ones, others, strict=False):  # the processor has seen the first few only
         total += len(one)
         order = np.argsort(other.points[:, 0], kind="stable")
         columns = other.points[order, 0]
@@ -165,7 +166,7 @@ def _machine() -> dict[str, Any]:
     except (OSError, subprocess.CalledProcessError):  # a copy without its history
         here = {"cores": len(os.sched_getaffinity(0))}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return here | {"gpu": gpu, "torch": torch.__version__, "tf32": torch.backends.cudnn.allow_tf32}
+    return here | {"gpu": gpu, "torch": torch.__version__}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import islice
@@ -148,11 +148,22 @@ def _answering(
     from index.store import Index
 
     index = Index.open(folder, state=state)
+    asked: deque[Query] = deque()
+
+    def answering() -> Iterator[Answer]:
+        return search(index, iter(asked.popleft, None), threads=1, **options)
+
+    answers = answering()  # one search for all queries: it keeps what it has prepared
 
     def answer(task: tuple[Query, Path]) -> Answer:
+        nonlocal answers
         query, path = task
-        (found,) = search(index, [replace(query, image=path)], threads=1, **options)
-        return replace(found, image=query.image)
+        asked.append(replace(query, image=path))
+        try:
+            return replace(next(answers), image=query.image)
+        except BaseException:
+            answers = answering()
+            raise
 
     return answer
 

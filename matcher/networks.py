@@ -142,6 +142,7 @@ def network(name: str, budget: int, where: str) -> Callable[[Sequence[NDArray[np
         If its weights are not there.
     """
     torch.set_num_threads(1)  # callers run beside each other
+    torch.backends.cudnn.allow_tf32 = False  # ten bits of a factor are too few to find the same keypoints again
     module, run = MODELS[name].build(budget)
     module.eval().requires_grad_(False).to(where)
 

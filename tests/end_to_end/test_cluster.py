@@ -18,7 +18,7 @@ distributed = pytest.importorskip("distributed")
 import dask  # noqa: E402
 
 from index.cluster import Cluster  # noqa: E402
-from index.groups import groups  # noqa: E402
+from index.groups import group_as_dict, groups  # noqa: E402
 from index.links import Links, find_links  # noqa: E402
 from index.search import Query, search  # noqa: E402
 from index.store import Index  # noqa: E402
@@ -154,7 +154,7 @@ def test_groups_and_traces_are_the_same(
             links.sweep({})
             asked = find_links(opened, links, threads=1, cluster=elsewhere)
             assert asked.images == len(collection.boxes)
-            read = links.read(1.0).tobytes(), groups(opened, links)
+            read = links.read(1.0).tobytes(), [group_as_dict(group) for group in groups(opened, links).groups]
             photos, _ = photos_of(collection.page("a/camera.jpg"))
             folder = tmp_path / str(elsewhere is None)
             with Journal(folder, opened, max_false_alarms=1.0) as journal:
