@@ -152,7 +152,7 @@ def _reduced(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _ink(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return where there is ink, 0 or 1: what is darker than the paper around it."""
-    small = cv2.resize(gray, None, fx=0.125, fy=0.125, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(gray, [max(1, side // 8) for side in gray.shape[::-1]], interpolation=cv2.INTER_AREA)
     paper = cv2.medianBlur(cv2.dilate(small, np.ones((9, 9), np.uint8)), 5)
     paper = cv2.resize(paper, gray.shape[::-1], interpolation=cv2.INTER_LINEAR)
     light = cv2.divide(gray, paper, scale=255)
