@@ -13,14 +13,16 @@ import numpy as np
 from index.verification import RELATIONS
 from matcher.errors import InputError
 from matcher.images import Scan, read_image
+from matcher.registry import extract_all
 from matcher.types import Features, Region
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from index.answers import Query
+    from index.regions import Pictures
     from matcher.registry import Extractor
     from matcher.types import Relation
 
@@ -37,19 +39,35 @@ _SMALL = 640
 
 
 class Extracted(NamedTuple):
-    """A query's features, strongest first, as each relation has it, its region and the seconds that this took."""
+    """A query's features, strongest first, as each relation has it, its region and the seconds that this took.
+
+    `pictures` tells where its pictures lie, if it is a whole page whose layout was looked at.
+    """
 
     features: dict[Relation, Features]
     region: Region
     seconds: float
+    pictures: Pictures | None = None
 
 
-def extract(query: Query, extractor: Extractor, work_size: int, relations: Sequence[Relation]) -> Extracted:
-    """Read a query and extract its features as each of `relations` would have it."""
+def extract(
+    query: Query,
+    extractor: Extractor,
+    work_size: int,
+    relations: Sequence[Relation],
+    look: Callable[[Scan], Pictures] | None = None,
+) -> Extracted:
+    """Read a query and extract its features as each of `relations` would have it.
+
+    `look` tells where the pictures are on a whole image, shown to it in colour, that may be a page.
+    """
     start = time.perf_counter()
     cv2.setNumThreads(1)
+    looking: _Looking | None = None
     if query.region is None:
-        scan = read_image(query.image, query.page, long_side=work_size)
+        scan = read_image(query.image, query.page, gray=look is None, long_side=work_size)
+        if look is not None:
+            looking, scan = _Looking(look, scan), scan.gray()
         region = Region(0, 0, scan.width, scan.height)
     else:
         scan = read_image(query.image, query.page)
@@ -60,18 +78,45 @@ def extract(query: Query, extractor: Extractor, work_size: int, relations: Seque
                 f"{scan.width} x {scan.height} pixels; give X,Y,WIDTH,HEIGHT within it"
             )
         region = inside
-    framed = query.region is not None
-    plain = _strongest(scan, region, framed, extractor, work_size)
-    features: dict[Relation, Features] = {}
-    for relation in (relation for relation in RELATIONS if relation in relations):
-        turned = plain if relation == "same" else extractor.turned(plain, relation)
-        if turned is None:
-            turned = _strongest(*_shown(scan, region, relation), framed, extractor, work_size)
-        features[relation] = turned
-    return Extracted(features, region, time.perf_counter() - start)
+    size = None if query.region is None else work_size
+    (plain,) = _strongest([_View(scan, region, None if looking is None else looking.grid)], extractor, size)
+    wanted = [relation for relation in RELATIONS if relation in relations]
+    turned = {relation: plain if relation == "same" else extractor.turned(plain, relation) for relation in wanted}
+    views = {relation: _shown(scan, region, relation, looking) for relation in wanted if turned[relation] is None}
+    seen = dict(zip(views, _strongest(list(views.values()), extractor, size), strict=True))
+    features = {relation: seen[relation] if found is None else found for relation, found in turned.items()}
+    return Extracted(features, region, time.perf_counter() - start, looking.pictures if looking else None)
 
 
-def _shown(scan: Scan, region: Region, relation: Relation) -> tuple[Scan, Region]:
+class _View(NamedTuple):
+    """A query as one of the relations has it: an image, a region on it, and what tells where its pictures are."""
+
+    scan: Scan
+    region: Region
+    pictures: Callable[[], NDArray[np.integer] | None] | None
+
+
+class _Looking:
+    """Looks where the pictures of an image are once an extractor asks for them."""
+
+    def __init__(self, look: Callable[[Scan], Pictures], colour: Scan) -> None:
+        self._look = look
+        self._colour = colour
+        self.pictures: Pictures | None = None
+
+    def grid(self) -> NDArray[np.integer] | None:
+        """Return where they are, as `matcher.selection.select` wants it."""
+        if self.pictures is None:
+            self.pictures = self._look(self._colour)
+        return self.pictures.grid
+
+    def mirrored(self) -> NDArray[np.integer] | None:
+        """Return where they are on the mirrored image."""
+        grid = self.grid()
+        return None if grid is None else grid[:, ::-1]
+
+
+def _shown(scan: Scan, region: Region, relation: Relation, looking: _Looking | None) -> _View:
     """Return an image and a region on it as a mirrored or negative copy shows them."""
     pixels = scan.pixels
     if "mirrored" in relation:
@@ -79,22 +124,43 @@ def _shown(scan: Scan, region: Region, relation: Relation) -> tuple[Scan, Region
         region = replace(region, x=scan.width - 1 - region.x - region.width)
     if "inverted" in relation:
         pixels = 255 - pixels
-    return replace(scan, pixels=np.ascontiguousarray(pixels)), region
+    pictures = None if looking is None else looking.mirrored if "mirrored" in relation else looking.grid
+    return _View(replace(scan, pixels=np.ascontiguousarray(pixels)), region, pictures)
 
 
-def _strongest(scan: Scan, region: Region, framed: bool, extractor: Extractor, work_size: int) -> Features:
-    """Return the features of a query, strongest first."""
-    features = _of_region(scan, region, extractor, work_size) if framed else extractor.extract(scan)
-    strength = features.responses * features.sizes
-    return features.take(np.argsort(-strength, kind="stable")[:QUERY_FEATURES])
+def _strongest(views: Sequence[_View], extractor: Extractor, work_size: int | None) -> list[Features]:
+    """Return the features of a query as each of `views` has it, strongest first.
+
+    `work_size` is given if only what is inside the region is asked for: see `_cut`.
+    """
+    if work_size is None:
+        found = extract_all(extractor, [(view.scan, None, view.pictures) for view in views])
+    else:
+        cuts = [_cut(view.scan, view.region, work_size) for view in views]
+        # What a user has framed is the picture: nothing in it counts as type.
+        inside = extract_all(extractor.unweighted(), [(cut.scan, None, None) for cut in cuts])
+        found = [_laid_back(*each) for each in zip(views, cuts, inside, strict=True)]
+    strengths = (features.responses * features.sizes for features in found)
+    return [
+        features.take(np.argsort(-strength, kind="stable")[:QUERY_FEATURES])
+        for features, strength in zip(found, strengths, strict=True)
+    ]
 
 
 def _plain(region: Region) -> str:
     return ",".join(f"{value:g}" for value in region.as_list())
 
 
-def _of_region(scan: Scan, region: Region, extractor: Extractor, work_size: int) -> Features:
-    """Extract the features inside `region` at the size at which its image would be indexed, small regions larger."""
+class _Cut(NamedTuple):
+    """A part of an image, and where its left upper corner is."""
+
+    scan: Scan
+    left: int
+    top: int
+
+
+def _cut(scan: Scan, region: Region, work_size: int) -> _Cut:
+    """Cut `region` out with what lies around it, at the size at which its image would be indexed, if small larger."""
     longest = max(region.width, region.height)
     indexed = min(1.0, work_size / max(scan.width, scan.height))
     shrink = min(1.0, max(longest * indexed, min(longest, _SMALL)) / longest, work_size / longest)
@@ -107,10 +173,12 @@ def _of_region(scan: Scan, region: Region, extractor: Extractor, work_size: int)
         size = (max(1, round((right - left) * shrink)), max(1, round((bottom - top) * shrink)))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     height, width = pixels.shape
-    cut = Scan(pixels, right - left, bottom - top, (right - left) / width, (bottom - top) / height)
-    # What a user has framed is the picture: nothing in it counts as type.
-    features = extractor.unweighted().extract(cut)
-    moved = replace(
-        features, points=features.points + np.array([left, top], dtype=np.float32), width=scan.width, height=scan.height
-    )
-    return moved.take(region.contains(moved.points))
+    part = Scan(pixels, right - left, bottom - top, (right - left) / width, (bottom - top) / height)
+    return _Cut(part, left, top)
+
+
+def _laid_back(view: _View, cut: _Cut, features: Features) -> Features:
+    """Return the features of a cut that lie inside the region, in pixels of the whole image."""
+    points = features.points + np.array([cut.left, cut.top], dtype=np.float32)
+    moved = replace(features, points=points, width=view.scan.width, height=view.scan.height)
+    return moved.take(view.region.contains(moved.points))
