@@ -156,7 +156,7 @@ class _Looking:
         self.found: tuple[Zone, ...] = ()
         self.problem = ""
 
-    def pictures(self) -> NDArray[np.bool_] | None:
+    def pictures(self) -> NDArray[np.integer] | None:
         """Return where they are, as `matcher.selection.select` wants it."""
         try:
             self.found = zones_of(self._segmenter.segment(self._colour))

@@ -39,8 +39,11 @@ plate bears lettering, too."""
 _SAME = 0.5
 """Two zones are of the same thing when their boxes have this intersection over union."""
 
+_CELLS = 256
+"""Cells, along the long side of a page, of the grid that its pictures are drawn on."""
+
 _MARGIN = 1
-"""Cells of the layout's grid around a picture that count as part of it: details at its edge lie on either side."""
+"""Cells of the grid around a picture that count as part of it: details at its edge lie on either side."""
 
 _NEAR = 0.02
 """Share of a picture's longer side by which evidence may lie beside its box."""
@@ -119,15 +122,20 @@ class Pictures:
         self._size = width, height
 
     @cached_property
-    def grid(self) -> NDArray[np.bool_] | None:
-        """Where pictures are, shape (rows, columns) over the whole image; None if that is everywhere."""
+    def grid(self) -> NDArray[np.uint16] | None:
+        """Numbers of the pictures, from 1, the smaller over the larger, else 0; shape (rows, columns) over the whole
+        image. None if it is no page."""
         if not self.is_page:
             return None
-        from index.layout_truth import known_layout  # reads XML, too: who searches without layouts does without
-
-        labels = known_layout(self.zones, *self._size).labels
+        wide, high = self._size
+        factor = min(1.0, _CELLS / max(wide, high))
+        grid = np.zeros((max(1, round(high * factor)), max(1, round(wide * factor))), dtype=np.uint16)
+        step = np.array([grid.shape[1] / wide, grid.shape[0] / high])
+        for number, zone in enumerate(sorted(self.zones, key=lambda zone: -zone.box.area), start=1):
+            outline = zone.box.corners() if zone.polygon is None else np.array(zone.polygon)
+            cv2.fillPoly(grid, [np.round((outline + 0.5) * step - 0.5).astype(np.int32)], number)
         around = np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8)
-        return np.asarray(cv2.dilate((labels > 0).astype(np.uint8), around) > 0)
+        return np.asarray(cv2.dilate(grid, around), dtype=np.uint16)
 
     def hold(self, points: NDArray) -> NDArray[np.bool_]:
         """Tell which of `points`, shape (n, 2), in pixels of the image, lie on pictures."""
@@ -136,7 +144,7 @@ class Pictures:
             return np.ones(len(points), np.bool_)
         rows, columns = grid.shape
         cells = ((points + 0.5) * (columns / self._size[0], rows / self._size[1])).astype(np.intp)
-        return np.asarray(grid[np.clip(cells[:, 1], 0, rows - 1), np.clip(cells[:, 0], 0, columns - 1)])
+        return np.asarray(grid[np.clip(cells[:, 1], 0, rows - 1), np.clip(cells[:, 0], 0, columns - 1)] > 0)
 
     def under(self, points: NDArray) -> Zone | None:
         """Return the picture that most of `points` lie on, the smallest if it is several, None if there is none."""

@@ -69,7 +69,7 @@ class Learned:
         self,
         scan: Scan,
         mask: NDArray[np.bool_] | None = None,
-        pictures: Callable[[], NDArray[np.bool_] | None] | None = None,
+        pictures: Callable[[], NDArray[np.integer] | None] | None = None,
     ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 

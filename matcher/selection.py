@@ -43,6 +43,9 @@ _TYPE = 300
 """Features that look like type from which on an image may be a page, and its layout is worth looking for. Of a
 hundred pages 99 have 800 and more, of twenty pictures 19 have fewer than 300 (docs/ablations.md)."""
 
+_QUOTA = 800
+"""Features of each picture of a page that are kept before any picture gets more: of small cuts beside large ones."""
+
 _MISSED = 1 / 20
 """Share of pictures that a layout is taken to miss, and of its pictures that are none."""
 
@@ -186,7 +189,7 @@ def select(
     *,
     network: NDArray | None,
     budget: int | None,
-    pictures: Callable[[], NDArray[np.bool_] | None] | None,
+    pictures: Callable[[], NDArray[np.integer] | None] | None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return which features of an image to keep, ascending, and how much each of all looks like part of a picture.
 
@@ -201,25 +204,25 @@ def select(
     budget : int or None
         How many at most; None keeps all, of type too.
     pictures : callable or None
-        Returns where a layout sees pictures, as a bool grid over the whole image, or None if it is no page. It is
-        called only if the image may be one, for layouts are dear.
+        Returns where a layout sees pictures, as their numbers from 1, else 0, on a grid over the whole image, or None
+        if it is no page. It is called only if the image may be one, for layouts are dear.
     """
     likeness = np.ones(len(points), dtype=np.float32)
     if network is not None:
         likeness = picture_likeness(points, descriptors, sizes, responses, network)
-    few = _FEW
+    places = None
     if pictures is not None and (network is None or np.count_nonzero(likeness < 0.5) >= _TYPE):
         grid = pictures()
         if grid is not None:
             cells = ((points + 0.5) * (grid.shape[1] / shape[1], grid.shape[0] / shape[0])).astype(np.intp)
             column, row = np.clip(cells, 0, (grid.shape[1] - 1, grid.shape[0] - 1)).T
-            likeness = swayed(np.full_like(likeness, 0.5) if network is None else likeness, grid[row, column])
-            few = 0
-    return choose(sizes, responses, likeness, budget, few), likeness
+            places = grid[row, column]
+            likeness = swayed(np.full_like(likeness, 0.5) if network is None else likeness, places > 0)
+    return choose(sizes, responses, likeness, budget, places), likeness
 
 
 def choose(
-    sizes: NDArray, responses: NDArray, likeness: NDArray, budget: int | None, few: int = _FEW
+    sizes: NDArray, responses: NDArray, likeness: NDArray, budget: int | None, places: NDArray[np.integer] | None = None
 ) -> NDArray[np.intp]:
     """Return which features to keep, ascending.
 
@@ -229,13 +232,24 @@ def choose(
         Keypoint diameters, detector strengths, and `picture_likeness` or ones.
     budget : int or None
         How many at most; None keeps all, of type too.
-    few : int
-        How many are kept whatever they look like, within the budget.
+    places : int, shape (n,), optional
+        Number of the picture that each lies on, 0 for none, where a layout is known.
     """
     if budget is None:
         return np.arange(len(sizes))
     best = np.argsort(-(sizes * weighted(responses, likeness)), kind="stable")
     pictures = likeness[best] >= LEAST_LIKENESS
-    kept = best[pictures][:budget]
-    others = best[~pictures][: max(0, min(few, budget) - len(kept))]
-    return np.sort(np.concatenate([kept, others]))
+    kept, others = best[pictures], best[~pictures]
+    if places is None:
+        return np.sort(np.concatenate([kept[:budget], others[: max(0, min(_FEW, budget) - len(kept))]]))
+    first = (places[kept] > 0) & (_ranks(places[kept]) < _QUOTA)
+    return np.sort(np.concatenate([kept[first], kept[~first]])[:budget])
+
+
+def _ranks(places: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Return how many of the same number stand before each."""
+    order = np.argsort(places, kind="stable")
+    _, firsts, counts = np.unique(places[order], return_index=True, return_counts=True)
+    ranks = np.empty(len(places), dtype=np.intp)
+    ranks[order] = np.arange(len(places)) - np.repeat(firsts, counts)
+    return ranks

@@ -80,7 +80,7 @@ class Sift:
         self,
         scan: Scan,
         mask: NDArray[np.bool_] | None = None,
-        pictures: Callable[[], NDArray[np.bool_] | None] | None = None,
+        pictures: Callable[[], NDArray[np.integer] | None] | None = None,
     ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 

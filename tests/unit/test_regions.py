@@ -161,8 +161,8 @@ def features_for(n: int = 800):
 
 def test_without_looks_a_layout_alone_decides():
     points, descriptors, sizes, responses = features_for()
-    left = np.zeros((4, 4), np.bool_)
-    left[:, :2] = True
+    left = np.zeros((4, 4), np.uint16)
+    left[:, :2] = 1
     chosen, likeness = select(
         points, descriptors, sizes, responses, (400, 400), network=None, budget=6400, pictures=lambda: left
     )
@@ -191,7 +191,22 @@ def test_a_layout_is_not_looked_for_where_little_looks_like_type(tmp_path):
 def test_a_floor_is_kept_only_where_no_layout_is_known():
     sizes, responses, likeness = np.full(500, 5.0), np.linspace(0.1, 0.2, 500), np.full(500, 0.01)
     assert len(choose(sizes, responses, likeness, 6400)) == 300
-    assert len(choose(sizes, responses, likeness, 6400, few=0)) == 0
+    assert len(choose(sizes, responses, likeness, 6400, np.zeros(500, np.uint16))) == 0
+
+
+def test_small_pictures_keep_their_share():
+    random = np.random.default_rng(3)
+    places = np.repeat(np.array([0, 1, 2], np.uint16), [1000, 3000, 900])
+    order = random.permutation(len(places))
+    places, likeness = places[order], np.ones(len(places))
+    responses = np.where(places == 2, 0.01, 0.5) + 0.001 * random.random(len(places))  # the small one is faint, too
+    kept = choose(np.ones(len(places)), responses, likeness, 2000, places)
+    assert np.bincount(places[kept])[2] == 800
+    assert len(kept) == 2000
+    assert (np.diff(kept) > 0).all()
+    best = np.flatnonzero(places == 2)[np.argsort(-responses[places == 2])[:800]]
+    assert set(best) <= set(kept)
+    assert set(places[choose(np.ones(len(places)), responses, likeness, 2000)]) == {0, 1}
 
 
 @pytest.fixture
