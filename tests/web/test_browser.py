@@ -116,6 +116,7 @@ def visit(browser: Browser, server: str) -> Iterator[Open]:
 
     yield opened
     for context in contexts:
+        print(*(f"{page.url}\n{page.inner_text('body')}" for page in context.pages))  # Told where a test fails.
         context.close()
     assert errors == []
 
@@ -261,7 +262,7 @@ def test_with_keys_alone(visit: Open) -> None:
     page.locator(".stage canvas").first.wait_for()
     page.keyboard.press("4")
     page.wait_for_url("**view=overlay*")
-    page.keyboard.press("d")
+    page.keyboard.press("u")
     page.get_by_text("Your verdict is kept.").wait_for()
     page.keyboard.press("p")
     until(page, "document.querySelector('.step').innerText.includes('1 of ')")
