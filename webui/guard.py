@@ -104,8 +104,10 @@ class Guard:
         """Return what to answer at once, None if the request may go on; `Refusal` if it may not."""
         options = self._options
         path = request.url.path
-        if len(request.url.path) + len(request.url.query) > _LONGEST_ADDRESS:
+        if len(path) + len(request.url.query) > _LONGEST_ADDRESS:
             raise Refusal(414, f"an address of more than {_LONGEST_ADDRESS} characters")
+        if "\0" in path or "\\" in path or ".." in path.split("/"):
+            raise Refusal(404, "there is nothing at such an address")
         self._require_our_name(request)
         user = self._user(request)
         request.state.user = user

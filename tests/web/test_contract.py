@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.compiled
 IMAGES = 8
-EXAMPLES = int(os.environ.get("CALQUE_FUZZ", "8"))
+EXAMPLES = int(os.environ.get("CALQUE_FUZZ", "4"))
 REFUSED = ["2xx", "401", "403", "404", "409", "422"]
 CONFIG = {
     # What is well formed may still mean nothing: a region beside the image, a condition on a field that is not there.
