@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -30,6 +30,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from matcher import _pdf
 from matcher.errors import CalqueError, InputError, MissingDependency
+from matcher.pixels import eight_bits, tiff_tag
 
 if TYPE_CHECKING:
     import os
@@ -57,7 +58,7 @@ IMAGE_SUFFIXES = PAGED_SUFFIXES | frozenset(
 
 _FORMATS = "JPEG, PNG, TIFF, JPEG 2000, WebP, GIF, BMP, PNM, AVIF, PDF"
 _ORIENTATION = 0x0112
-_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 255, 262, 339
+_NEW_SUBFILE_TYPE, _OLD_SUBFILE_TYPE = 254, 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,19 +321,12 @@ def _tiff_pages(image: TiffImageFile) -> Iterator[SyntaxError | None]:
             break
         except SyntaxError as error:
             fault = error  # it concerns whoever reads this page; to seek once more would not raise it again
-        if not _tag(image, _NEW_SUBFILE_TYPE, 0) & 0b101 and _tag(image, _OLD_SUBFILE_TYPE, 1) != 2:
+        if not tiff_tag(image, _NEW_SUBFILE_TYPE, 0) & 0b101 and tiff_tag(image, _OLD_SUBFILE_TYPE, 1) != 2:
             found = True
             yield fault
     if not found:
         image.seek(0)
         yield None
-
-
-def _tag(image: TiffImageFile, tag: int, default: int) -> int:
-    value = image.tag_v2.get(tag, default)
-    if isinstance(value, tuple) and value:
-        value = value[0]  # one for each sample, always the same
-    return value if isinstance(value, int) else default
 
 
 def _decoded(
@@ -351,7 +345,7 @@ def _decoded(
     else:
         with nullcontext() if isinstance(image, PngImageFile) else _quietly():
             image.load()
-    pixels = _eight_bits(image, gray)
+    pixels = eight_bits(image, gray)
     if factor > 1 and kind is Jpeg2KImageFile:
         pixels = _centred(pixels, factor)
     return pixels, factor
@@ -401,57 +395,6 @@ def _centred(pixels: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     )
     moved = cv2.sepFilter2D(pixels, -1, taps, taps, anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(moved, dtype=np.uint8)
-
-
-def _eight_bits(image: Image.Image, gray: bool) -> NDArray[np.uint8]:
-    """Return the loaded image as uint8 (h, w) grey or (h, w, 3) RGB, which `gray` allows but does not promise."""
-    if image.mode[0] in "IF":
-        return _from_deep(image)
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        return np.asarray(converted, dtype=np.uint8)
-    if image.has_transparency_data:
-        if image.mode in ("La", "RGBa"):
-            image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-        image = image.convert("RGBA")
-        paper = Image.new("RGB", image.size, "white")
-        paper.paste(image, mask=image.getchannel("A"))
-        image = paper
-    elif image.mode == "P" and gray:
-        # the luma of at most 256 colours instead of that of every pixel
-        stored = np.array(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 1, 3)
-        colours = np.zeros((256, 1, 3), np.uint8)
-        colours[: len(stored)] = stored
-        lumas = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
-        return np.asarray(cv2.LUT(np.asarray(image), lumas), dtype=np.uint8)
-    elif image.mode == "1":
-        image = image.convert("L")
-    elif image.mode not in ("L", "RGB"):
-        image = image.convert("RGB")
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _from_deep(image: Image.Image) -> NDArray[np.uint8]:
-    """Bring grey of more than 8 bits to 8 bits, as `read_image` documents it."""
-    values = np.asarray(image)
-    white_is_zero = False
-    if isinstance(image, TiffImageFile):
-        white_is_zero = _tag(image, _PHOTOMETRIC, 1) == 0  # Pillow heeds it for 1 to 8 bits only
-        if image.mode == "I" and _tag(image, _SAMPLE_FORMAT, 1) == 1:
-            values = values.view(np.uint32)
-    if values.dtype.kind == "f":
-        values = np.nan_to_num(values)
-    low, high = float(values.min()), float(values.max())
-    is_float = values.dtype.kind == "f"
-    if not is_float and low >= 0 and high <= 0xFFFF:
-        pixels = (values >> (4 if high <= 0xFFF else 8)).astype(np.uint8)
-    else:
-        if is_float and low >= 0 and high <= 1:
-            low, high = 0.0, 1.0
-        step = max(high - low, float(np.finfo(np.float32).tiny)) / 255
-        pixels = np.rint((values.astype(np.float64) - low) / step).astype(np.uint8)
-    return np.asarray(255 - pixels if white_is_zero else pixels, dtype=np.uint8)
 
 
 def _finished(

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from matcher.errors import InputError
 from matcher.images import IMAGE_SUFFIXES, Scan, page_count, read_image
+from matcher.pixels import eight_bits
 from tests.scan_files import difference, gray_tiff, luma, save, scanned_pdf, smooth, waves
 
 if TYPE_CHECKING:
@@ -412,3 +413,25 @@ def test_a_legitimate_giant_passes_without_a_word(tmp_path: Path, suffix: str, m
     image.save(path)
     assert read_image(path, long_side=400).pixels.shape == (300, 400)
     assert page_count(path) == 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "LAB", "I", "I;16", "F"])
+@pytest.mark.parametrize("gray", [True, False])
+def test_bands_do_not_show(mode: str, gray: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is converted in pieces, to spare memory, is what conversion at once gives."""
+    channels = [Image.fromarray(smooth(97, 61, seed)[..., 0]) for seed in range(4)]
+    values = np.asarray(channels[0])
+    if mode in ("I", "F"):
+        image = Image.fromarray((values * 300.0 - 5000).astype({"I": "i4", "F": "f4"}[mode]))
+    elif mode == "I;16":
+        image = Image.fromarray(values.astype(np.uint16) * 257)
+    elif mode == "RGBa":
+        image = Image.merge("RGBA", channels).convert(mode)
+    elif mode in ("1", "L", "P"):
+        image = channels[0].convert(mode)
+    else:
+        image = Image.merge(mode, channels[: len(Image.new(mode, (1, 1)).getbands())])
+    assert image.mode == mode
+    at_once = eight_bits(image, gray)
+    monkeypatch.setattr("matcher.pixels._BAND", 61 * 7)
+    np.testing.assert_array_equal(eight_bits(image, gray), at_once)
