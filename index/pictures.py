@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from index.regions import counting
 from matcher.images import read_image
+from matcher.layout import PICTURES
 from matcher.registry import extractor_of
 from matcher.selection import picture_likeness
 from matcher.types import Region
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["look_like_pictures", "pictures_on"]
 
-_KINDS = ("illustration", "ornament", "initial")
-
 _LIKE = 0.5
 """Likeness to a picture, on average, of the details of a place that is one (chosen on dev: of places found again there,
 woodcuts and initials have 0.56 and more, three quarters of those of type less than 0.45)."""
@@ -29,7 +29,7 @@ woodcuts and initials have 0.56 and more, three quarters of those of type less t
 
 def pictures_on(index: Index, image_id: int) -> NDArray[np.float64]:
     """Return the boxes of the zones of an image that are pictures, float64 (n, 4)."""
-    boxes = [zone.box.as_list() for zone in index.regions(image_id) if zone.kind in _KINDS]
+    boxes = [zone.box.as_list() for zone in counting(index.regions(image_id)) if zone.kind in PICTURES]
     return np.array(boxes, np.float64).reshape(-1, 4)
 
 
