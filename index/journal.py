@@ -29,6 +29,8 @@ class JournalFile:
         Statements that make the job's tables where there are none.
     job : mapping of str to plain JSON types
         What the job is: a journal that was begun for another is refused.
+    kind : str
+        What jobs of this kind are called.
 
     Raises
     ------
@@ -38,7 +40,7 @@ class JournalFile:
         If the folder cannot be written.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], job: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, schema: Sequence[str], job: Mapping[str, Any], kind: str) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(path, timeout=60)) as db:
@@ -47,12 +49,12 @@ class JournalFile:
             raise CalqueError(f"{path} cannot be written ({error}); give another folder") from error
         self._db = Database(path, writable=True)
         try:
-            self._claim(schema, job)
+            self._claim(schema, job, kind)
         except BaseException:
             self.close()
             raise
 
-    def _claim(self, schema: Sequence[str], job: Mapping[str, Any]) -> None:
+    def _claim(self, schema: Sequence[str], job: Mapping[str, Any], kind: str) -> None:
         """Take the journal for this job, or refuse what is another's."""
         tables = ("CREATE TABLE IF NOT EXISTS asked (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID", *schema)
         with self._db.transaction():
@@ -65,7 +67,7 @@ class JournalFile:
         for key, value in job.items():
             if known and known.get(key) != value:
                 raise InputError(
-                    f"{self._db.path} is of another job ({key} {known.get(key)}, now {value}); "
+                    f"{self._db.path} is of another {kind} ({key} {known.get(key)}, now {value}); "
                     "delete it to begin anew, or give another folder"
                 )
 

@@ -52,7 +52,7 @@ class LayoutJournal(JournalFile):
     """
 
     def __init__(self, folder: Path, model: str) -> None:
-        super().__init__(folder / JOURNAL_FILE, _SCHEMA, {"version": _VERSION, "model": model})
+        super().__init__(folder / JOURNAL_FILE, _SCHEMA, {"version": _VERSION, "model": model}, "run")
 
     def layout(self, item: SourceItem) -> Layout | None:
         """Return the layout of a page; None if it is not known, or the file has changed since."""

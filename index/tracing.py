@@ -7,25 +7,23 @@ interrupted, or killed, runs the same command again, which asks only for what is
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from index._sqlite import Database, from_sql, to_sql
+from index._sqlite import from_sql, to_sql
+from index.journal import JournalFile
 from index.search import Answer, Hit, Query, search
 from index.sources import SourceFailure, expand
 from index.store import Index
-from matcher.errors import CalqueError, InputError
+from matcher.errors import InputError
 from matcher.types import Match, Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
-    from types import TracebackType
 
     from index.cluster import Cluster
 
@@ -39,7 +37,6 @@ _BATCH_SECONDS = 5.0
 
 _VERSION = 1
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS asked (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
     """CREATE TABLE IF NOT EXISTS answers (
     id INTEGER PRIMARY KEY, path NOT NULL, page INTEGER NOT NULL, n_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
     seconds REAL NOT NULL, extraction REAL NOT NULL, UNIQUE (path, page))""",
@@ -93,7 +90,7 @@ def photos_of(source: Path) -> tuple[list[Photo], list[SourceFailure]]:
     return photos, failures
 
 
-class Journal:
+class Journal(JournalFile):
     """The journal in a folder, which is made if need be. Close it, or use it in a ``with`` block.
 
     Parameters
@@ -113,53 +110,11 @@ class Journal:
     """
 
     def __init__(self, folder: Path, index: Index, *, max_false_alarms: float, top: int | None = None) -> None:
-        self._index = index
-        self._options = {"max_false_alarms": max_false_alarms, "top": top}
-        path = folder / JOURNAL_FILE
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path, timeout=60)) as db:
-                db.execute("PRAGMA journal_mode = WAL")
-        except (OSError, sqlite3.OperationalError) as error:
-            raise CalqueError(f"{path} cannot be written ({error}); give another folder") from error
-        self._db = Database(path, writable=True)
-        try:
-            self._claim(path)
-        except BaseException:
-            self.close()
-            raise
-
-    def _claim(self, path: Path) -> None:
-        """Take the journal for this trace, or refuse what is another's."""
-        ids = [record.id for record in self._index.images()]
+        ids = [record.id for record in index.images()]
         # Ids are never used twice: the same number of images up to the same last id is the same state.
-        state = {"pages": str(self._index.path.resolve()), "images": len(ids), "last": max(ids, default=0)}
-        wanted: dict[str, Any] = {"version": _VERSION, **state, **self._options}
-        with self._db.transaction():
-            for statement in _SCHEMA:
-                self._db.change(statement)
-            known = {key: json.loads(value) for key, value in self._db.rows("SELECT key, value FROM asked")}
-            if not known:
-                for key, value in wanted.items():
-                    self._db.change("INSERT INTO asked VALUES (?, ?)", key, json.dumps(value))
-        for key, value in wanted.items():
-            if known and known.get(key) != value:
-                raise InputError(
-                    f"{path} is of another trace ({key} {known.get(key)}, now {value}); "
-                    "delete it to begin anew, or give another folder"
-                )
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        state = {"pages": str(index.path.resolve()), "images": len(ids), "last": max(ids, default=0)}
+        job = {"version": _VERSION, **state, "max_false_alarms": max_false_alarms, "top": top}
+        super().__init__(folder / JOURNAL_FILE, _SCHEMA, job, "trace")
 
     def missing(self, photos: Iterable[Photo]) -> list[Photo]:
         """Return those that have not been answered, or whose file has changed since."""

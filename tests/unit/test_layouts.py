@@ -71,7 +71,7 @@ def test_a_journal_gives_back_what_was_entered(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_model_or_where_nothing_can_be_written(tmp_path: Path) -> None:
     LayoutJournal(tmp_path / "out", "classical-1()").close()
-    with pytest.raises(InputError, match=r"another job \(model classical-1\(\), now kraken-1\(\)\); delete it"):
+    with pytest.raises(InputError, match=r"another run \(model classical-1\(\), now kraken-1\(\)\); delete it"):
         LayoutJournal(tmp_path / "out", "kraken-1()")
     (tmp_path / "file").touch()
     with pytest.raises(CalqueError, match="give another folder"):
