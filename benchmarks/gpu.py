@@ -23,12 +23,12 @@ from matcher.errors import CalqueError
 from matcher.images import read_image
 from matcher.learned import Learned
 from matcher.networks import network
+from matcher.registry import Sight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matcher.images import Scan
-    from matcher.registry import Sight
     from matcher.types import Features
 
 __all__ = ["beside", "main", "timed"]
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--work-size", type=int, default=1600, metavar="PX")
     given = parser.parse_args()
     scans = alike(given.folder, given.work_size, given.images)
-    sights: list[Sight] = [(scan, None, None) for scan in scans]
+    sights = [Sight(scan) for scan in scans]
     print(f"{len(sights)} images of {' x '.join(map(str, scans[0].pixels.shape[::-1]))} pixels or nearly")
     rows: list[dict[str, Any]] = []
     few = sights[: given.cpu_images]
@@ -116,7 +116,7 @@ def timed(name: str, device: str, batch: int, sights: Sequence[Sight]) -> tuple[
     seconds = time.perf_counter() - start  # features are on the processor: the GPU has done its work
     start = time.perf_counter()
     for first in range(0, len(sights), batch):
-        find([scan.pixels for scan, *_ in sights[first : first + batch]], batch)
+        find([sight.scan.pixels for sight in sights[first : first + batch]], batch)
     alone = time.perf_counter() - start
     memory = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
     return {

@@ -13,6 +13,7 @@ from index.compaction import Compaction
 from index.faults import reach
 from index.segment_writing import write_segment
 from index.workers import Failed
+from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -57,7 +58,7 @@ class Addition:
     ) -> None:
         """Write the outcome of every job, merging segments meanwhile; see `Index.add` for `progress`.
 
-        After Ctrl-C, too, all outcomes taken so far are in.
+        After Ctrl-C, or when a cluster is lost, too, all outcomes taken so far are in.
         """
 
         def tell(done: int) -> None:
@@ -73,7 +74,7 @@ class Addition:
                         self._commit()
                         compaction.go_on()
                     tell(done)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, CalqueError):
                 self._commit()
                 raise
             self._commit()

@@ -13,7 +13,7 @@ import numpy as np
 from index.verification import RELATIONS
 from matcher.errors import InputError
 from matcher.images import Scan, read_image
-from matcher.registry import extract_all
+from matcher.registry import Sight, extract_all
 from matcher.types import Features, Region
 
 if TYPE_CHECKING:
@@ -134,11 +134,11 @@ def _strongest(views: Sequence[_View], extractor: Extractor, work_size: int | No
     `work_size` is given if only what is inside the region is asked for: see `_cut`.
     """
     if work_size is None:
-        found = extract_all(extractor, [(view.scan, None, view.pictures) for view in views])
+        found = extract_all(extractor, [Sight(view.scan, None, view.pictures) for view in views])
     else:
         cuts = [_cut(view.scan, view.region, work_size) for view in views]
         # What a user has framed is the picture: nothing in it counts as type.
-        inside = extract_all(extractor.unweighted(), [(cut.scan, None, None) for cut in cuts])
+        inside = extract_all(extractor.unweighted(), [Sight(cut.scan) for cut in cuts])
         found = [_laid_back(*each) for each in zip(views, cuts, inside, strict=True)]
     strengths = (features.responses * features.sizes for features in found)
     return [

@@ -16,10 +16,10 @@ import threading
 import time
 from contextlib import nullcontext, suppress
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 from uuid import uuid4
 
-from index.workers import Failed, Killed, Result, Task, attempt, in_order, keep_freed_memory
+from index.workers import Failed, Killed, attempt, in_order, keep_freed_memory
 from matcher.errors import CalqueError, MissingDependency, SettingsMismatch
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = ["Cluster", "ClusterPool", "connected"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 _ALIKE = ("calque", "numpy", "numba", "opencv-contrib-python-headless")
 """Packages of which workers must have the same versions: what decides the last digit of an answer."""

@@ -11,7 +11,7 @@ import numpy as np
 from index.keypoints import packed
 from index.regions import Pictures, segmenter_of, zones_of
 from matcher.images import read_image
-from matcher.registry import extract_all, extractor_of
+from matcher.registry import Sight, extract_all, extractor_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from index.vocabulary import Vocabulary
     from matcher.images import Scan
     from matcher.layout import Segmenter
-    from matcher.registry import Extractor, Sight
+    from matcher.registry import Extractor
     from matcher.types import Features
 
 __all__ = ["EncodedImage", "Encoder", "Page", "encode", "read_page"]
@@ -131,7 +131,7 @@ class Encoder:
         sights: list[Sight] = []
         for (image, zones), looking in zip(pages, looks, strict=True):
             scan = image if looking is None else image.gray()
-            sights.append((scan, _outside_text(scan, zones), None if looking is None else looking.pictures))
+            sights.append(Sight(scan, _outside_text(scan, zones), None if looking is None else looking.pictures))
         encoded = [
             encode(features, self._vocabulary, self._settings) for features in extract_all(self._extractor, sights)
         ]

@@ -20,7 +20,7 @@ from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabul
 from matcher.devices import wanted_device
 from matcher.errors import CalqueError, InputError, MissingDependency
 from matcher.images import read_image
-from matcher.registry import extract_all, extractor_named, images_at_once
+from matcher.registry import Sight, extract_all, extractor_named, images_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +91,7 @@ def train(
     with ThreadPoolExecutor(size) as readers:
         for start in range(0, len(items), size):
             read = [scan for scan in readers.map(_read, items[start : start + size]) if scan is not None]
-            found = extract_all(extractor, [(scan, None, None) for scan in read])
+            found = extract_all(extractor, [Sight(scan) for scan in read])
             parts += [_sample(one, budget, seed + start + number) for number, one in enumerate(found, 1)]
             if progress is not None:
                 progress(min(start + size, len(items)), len(items))

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from matcher.networks import MODELS, Found, at_once, device, network
+from matcher.registry import Sight
 from matcher.selection import select, weighted
 from matcher.types import Features
 from matcher.weights import digest_of, find_weights
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from matcher.images import Scan
-    from matcher.registry import Sight
     from matcher.types import Relation
 
 __all__ = ["Learned"]
@@ -87,7 +87,7 @@ class Learned:
         MissingDependency
             If the weights are not there.
         """
-        return self.extract_all([(scan, mask, pictures)])[0]
+        return self.extract_all([Sight(scan, mask, pictures)])[0]
 
     @property
     def at_once(self) -> int:
@@ -107,12 +107,12 @@ class Learned:
         find = network(self.model, self.max_features or _MOST, device())
         together = together or self.at_once
         each: Any = map if together == 1 else _threads().map  # a GPU waits for the rest of the work
-        pixels: list[NDArray] = [scan.pixels for scan, *_ in sights]
+        pixels: list[NDArray] = [sight.scan.pixels for sight in sights]
         found: list[list[Found]] = [[] for _ in sights]
         left = list(range(len(sights)))
         for _ in range(MODELS[self.model].levels):
             seen = find([pixels[number] for number in left], together)
-            shapes = [sights[number][0].pixels.shape for number in left]
+            shapes = [sights[number].scan.pixels.shape for number in left]
             framed = each(_framed, seen, [pixels[number] for number in left], shapes)
             for number, one in zip(left, framed, strict=True):
                 found[number].append(one)

@@ -11,7 +11,7 @@ import inspect
 import re
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from matcher.errors import InputError, MissingDependency, SettingsMismatch
 
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
     from matcher.layout import Segmenter
     from matcher.types import Features, Relation
 
-    Sight = tuple[Scan, NDArray | None, Callable[[], NDArray | None] | None]
-    """What `Extractor.extract` takes."""
-
 __all__ = [
     "EXTRACTORS",
     "SEGMENTERS",
     "Backend",
     "BatchExtractor",
     "Extractor",
+    "Sight",
     "extract_all",
     "extractor_named",
     "extractor_of",
@@ -42,6 +40,14 @@ __all__ = [
     "segmenter_named",
     "usual_score",
 ]
+
+
+class Sight(NamedTuple):
+    """What `Extractor.extract` takes."""
+
+    scan: Scan
+    mask: NDArray | None = None
+    pictures: Callable[[], NDArray | None] | None = None
 
 
 class Extractor(Protocol):

@@ -128,6 +128,27 @@ def test_an_interrupted_addition_goes_on(cluster: Cluster, scans: Path, tmp_path
     assert (report.added, report.unchanged) == (len(FILES) - 5, 5)
 
 
+def test_what_was_done_before_the_scheduler_was_lost_is_in(
+    cluster: Cluster, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(done: int, total: int, *_: int) -> None:
+        if done == 8:
+            monkeypatch.setattr("index.cluster._LOOK", 0.0)
+            monkeypatch.setattr(cluster.client, "nthreads", lost)
+
+    def lost() -> None:
+        raise OSError("closed")
+
+    with Index.create(tmp_path / "index", SETTINGS) as made:
+        with pytest.raises(CalqueError, match=r"scheduler at tcp://\S+ is gone; .* goes on from there"):
+            made.add([scans], encoder_factory=FakeEncoder, cluster=cluster, progress=lose)
+        done = len(list(made.images()))
+        assert 8 <= done < len(FILES)
+        monkeypatch.undo()
+        report = made.add([scans], encoder_factory=FakeEncoder, cluster=cluster)
+    assert (report.added, report.unchanged) == (len(FILES) - done, done)
+
+
 def test_answers_are_the_same_to_the_last_digit(
     cluster: Cluster, scans_index: Path, collection: Collection, photograph: Path, tmp_path: Path
 ) -> None:

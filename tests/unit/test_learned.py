@@ -21,7 +21,7 @@ from matcher.errors import CalqueError, InputError, MissingDependency, SettingsM
 from matcher.images import Scan  # noqa: E402
 from matcher.learned import Learned  # noqa: E402
 from matcher.networks import device, network  # noqa: E402
-from matcher.registry import EXTRACTORS, extractor_named, extractor_of, name_in  # noqa: E402
+from matcher.registry import EXTRACTORS, Sight, extractor_named, extractor_of, name_in  # noqa: E402
 from matcher.types import Region  # noqa: E402
 from matcher.weights import WEIGHTS  # noqa: E402
 
@@ -177,7 +177,7 @@ def test_images_taken_together_give_what_each_gives_alone(models: Path, name: st
     made = Learned(name, 400)
     mask = np.zeros(views[1].shape, dtype=np.bool_)
     mask[:, 50:] = True
-    sights = [(scan(view), mask if number == 1 else None, None) for number, view in enumerate(views)]
+    sights = [Sight(scan(view), mask if number == 1 else None) for number, view in enumerate(views)]
     for alone, company in zip(map(made.extract, *zip(*sights, strict=True)), made.extract_all(sights, 4), strict=True):
         assert len(alone) > 50
         assert abs(len(alone) - len(company)) <= len(alone) // 200
@@ -202,7 +202,7 @@ def test_a_batch_too_large_for_the_memory_is_halved(models: Path, monkeypatch: p
         return detect(self, images)
 
     monkeypatch.setattr(module, "detectAndCompute", small)
-    made, sights = Learned("xfeat", 100), [(scan(photograph(96)), None, None)] * 5
+    made, sights = Learned("xfeat", 100), [Sight(scan(photograph(96)))] * 5
     limit = 2
     assert [len(features) for features in made.extract_all(sights, 5)] == [len(made.extract(scan(photograph(96))))] * 5
     assert sizes[:5] == [5, 2, 3, 1, 2]
