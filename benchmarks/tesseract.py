@@ -54,10 +54,11 @@ class Tesseract:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InputError(f"tesseract failed: {done.stderr.strip()}; run it by hand")
-        return layout_of_regions(self._regions(done.stdout, scan), scan.width, scan.height)
+        return layout_of_regions(self.regions(done.stdout, scan), scan.width, scan.height)
 
     @staticmethod
-    def _regions(hocr: str, scan: Scan) -> list[LayoutRegion]:
+    def regions(hocr: str, scan: Scan) -> list[LayoutRegion]:
+        """Return the blocks in what Tesseract says of a page."""
         regions = []
         for name, *edges in _BLOCK.findall(hocr):
             left, top, right, bottom = map(int, edges)
