@@ -5,9 +5,9 @@ from __future__ import annotations
 import numba as nb
 import numpy as np
 
-from matcher._bits import popcount
+from matcher._instructions import popcount, prefetch
 
-__all__ = ["agreeing_postings", "agreements_on", "nearest_words", "tally"]
+__all__ = ["agreeing_postings", "agreements_on", "nearest_words", "postings_between", "tally"]
 
 _U64 = nb.types.Array(nb.uint64, 1, "C", readonly=True)
 _U16 = nb.types.Array(nb.uint16, 1, "C", readonly=True)
@@ -17,6 +17,9 @@ _U8 = nb.types.Array(nb.uint8, 1, "C", readonly=True)
 _F32 = nb.types.Array(nb.float32, 1, "C", readonly=True)
 _F32_2 = nb.types.Array(nb.float32, 2, "C", readonly=True)
 _BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
+
+_LINE = 8
+"""Signatures in one line of the cache."""
 
 
 @nb.njit(
@@ -38,6 +41,10 @@ def agreeing_postings(  # type: ignore[no-untyped-def] # types: signature
     count = 0
     for e in range(starts.size):
         signature, start, first = signatures[e], starts[e], count
+        # The processor foresees how a list goes on, not where the next but one begins.
+        if e + 2 < starts.size:
+            for line in range(min((stops[e + 2] - starts[e + 2]) // _LINE + 1, 4)):
+                prefetch(postings, starts[e + 2] + line * _LINE)
         # Every posting is written and the next one takes its place unless it agrees: no branch to be guessed wrong.
         for k in range(stops[e] - start):
             distance = popcount(postings[start + k] ^ signature)
@@ -97,6 +104,44 @@ def agreements_on(bounds, images, ranks, fill, entries, rows):  # type: ignore[n
             if rank >= 0:
                 entries[fill[rank]], rows[fill[rank]] = e, k
                 fill[rank] += 1
+
+
+@nb.njit(
+    nb.types.Tuple((nb.int64[::1], nb.int64[::1]))(_U16, _I64, _U16, _U16, nb.int64, nb.int64),  # type: ignore[no-untyped-call] # numba's
+    cache=True,
+    nogil=True,
+)
+def postings_between(words, offsets, images, wanted, low, high):  # type: ignore[no-untyped-def] # types: signature
+    """Return the places of the postings of `wanted` words on images `low` to `high`, word by word, and their rows.
+
+    `words`, `offsets` and `images` are a segment's; `words` and `wanted` are distinct and ascending.
+    """
+    firsts, lasts = np.zeros(wanted.size, np.int64), np.zeros(wanted.size, np.int64)
+    total = 0
+    for i in range(wanted.size):
+        row = np.searchsorted(words, wanted[i])
+        if row == words.size or words[row] != wanted[i]:
+            continue
+        first, rest = offsets[row], offsets[row + 1] - offsets[row]
+        while rest > 0:
+            half = rest >> 1
+            if images[first + half] < low:
+                first += half + 1
+                rest -= half + 1
+            else:
+                rest = half
+        last = first
+        while last < offsets[row + 1] and images[last] <= high:
+            last += 1
+        firsts[i], lasts[i] = first, last
+        total += last - first
+    places, rows = np.empty(total, np.int64), np.empty(total, np.int64)
+    count = 0
+    for i in range(wanted.size):
+        for place in range(firsts[i], lasts[i]):
+            places[count], rows[count] = place, i
+            count += 1
+    return places, rows
 
 
 @nb.njit(

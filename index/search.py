@@ -14,7 +14,8 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from index.catalogue import ImageRecord
     from index.cluster import Cluster
     from index.furniture import Furniture
     from index.shortlist import Candidate
@@ -56,6 +58,9 @@ _WEIGHED = 2e-4
 
 _ON_PICTURES = 2 / 3
 """Share of the evidence for a hit of a whole page that lies on pictures, as its layout or the other page's has them."""
+
+_COPIED = 1 / 4
+"""Share of a page's details that are found again, wherever they lie, on another scan of it."""
 
 _LEAST_WEIGHED = 0.1
 """Unrelated images weighed in a search at the least: in a small index they are seldom as unrelated as all that."""
@@ -233,6 +238,7 @@ class _Searcher:
 
         ballots = self._lister.vote(asked, self._lister.sign(asked))
         by_image: dict[int, list[Match]] = {}
+        sifted = not framed and not self._keeps_furniture
         first, last = 0, _SHORT_LIST
         while ballots:
             candidates = self._lister.candidates(ballots, first, last)
@@ -240,11 +246,14 @@ class _Searcher:
             for start in range(0, len(candidates), _REFINED):
                 batch = candidates[start : start + _REFINED]
                 before = found.total()
-                for candidate, matches in zip(batch, self._pool.map(examine, batch), strict=True):
+                examined = list(zip(batch, self._pool.map(examine, batch), strict=True))
+                if sifted:
+                    self._learn_furniture({candidate.image_id for candidate, matches in examined if matches})
+                for candidate, matches in examined:
                     found[candidate.variant] += bool(matches)
-                    if matches and not framed and not self._keeps_furniture:
+                    if matches and sifted:
                         matches = self._off_furniture(candidate, asked[candidate.variant], matches, limit)
-                        matches = self._on_pictures(candidate.image_id, matches, extracted.pictures)
+                        matches = self._on_pictures(candidate.image_id, matches, extracted)
                     if matches:
                         by_image.setdefault(candidate.image_id, []).extend(matches)
                 if found.total() == before:
@@ -256,7 +265,7 @@ class _Searcher:
 
     def _off_furniture(self, candidate: Candidate, variant: Variant, matches: list[Match], limit: float) -> list[Match]:
         """Return what is found on an image apart from what is on every scan of its volume."""
-        furniture = self._furniture(candidate.image_id)
+        furniture = self._known[candidate.image_id]
         if not any(furniture.holds(match.image_points).any() for match in matches):
             return matches
         query, image, votes = candidate.pairs
@@ -269,13 +278,19 @@ class _Searcher:
             return []
         return verification.verify(variant, matrices[0], pairs, stored, self._vocabulary, limit)
 
-    def _on_pictures(self, image_id: int, matches: list[Match], asked: Pictures | None) -> list[Match]:
-        """Return what lies, most of it, on a picture of the page that is asked or of the one hit: layouts miss some."""
-        if asked is None:
+    def _on_pictures(self, image_id: int, matches: list[Match], asked: Extracted) -> list[Match]:
+        """Return what lies, most of it, on pictures of the page asked or of the one hit, for layouts miss some; and
+        copies of the page itself."""
+        if asked.pictures is None:
             return matches
-        there = self._pictures(image_id)
-        lying = (asked.hold(match.query_points) | there.hold(match.image_points) for match in matches)
-        return [match for match, on in zip(matches, lying, strict=True) if on.mean() >= _ON_PICTURES]
+        here, there = asked.pictures, self._pictures(image_id)
+        copied = _COPIED * len(next(iter(asked.features.values())))
+        return [
+            match
+            for match in matches
+            if len(match.query_points) >= copied
+            or (here.hold(match.query_points) | there.hold(match.image_points)).mean() >= _ON_PICTURES
+        ]
 
     def _pictures(self, image_id: int) -> Pictures:
         if image_id not in self._layouts:
@@ -283,17 +298,27 @@ class _Searcher:
             self._layouts[image_id] = Pictures(self._index.regions(image_id), record.width, record.height)
         return self._layouts[image_id]
 
-    def _furniture(self, image_id: int) -> Furniture:
-        if image_id not in self._known:
-            place = self._places
-            scans = [self._index.image(image_id), *self._index.neighbours(image_id, NEIGHBOURS)]
-            one, *others = (
-                self._gather(place[scan.segment], self._segments[place[scan.segment]].local(scan.id))
-                for scan in scans
-                if scan.segment is not None
-            )
-            self._known[image_id] = furniture_of(one, others)
-        return self._known[image_id]
+    def _learn_furniture(self, image_ids: Collection[int]) -> None:
+        """Have it known what on some images is furniture."""
+        missing = [image_id for image_id in image_ids if image_id not in self._known]
+        scans = [[self._index.image(one), *self._index.neighbours(one, NEIGHBOURS)] for one in missing]
+        places = [[self._place(scan) for scan in near if scan.segment is not None] for near in scans]
+        self._known.update(zip(missing, self._pool.map(self._furniture, places), strict=True))
+
+    def _furniture(self, places: Sequence[tuple[int, int]]) -> Furniture:
+        """Return the furniture of the first of some scans of one volume."""
+        image = self._gather(*places[0])
+        words = np.unique(image.signed.words)
+        others: list[Stored] = []
+        for number, near in groupby(sorted(places[1:]), key=itemgetter(0)):
+            chosen = np.array([local for _, local in near])
+            others += verification.gather_with(self._segments[number], chosen, words, self._work_size)
+        return furniture_of(image, others)
+
+    def _place(self, scan: ImageRecord) -> tuple[int, int]:
+        """Return the number of an image's segment, and the image's in it."""
+        number = self._places[str(scan.segment)]
+        return number, self._segments[number].local(scan.id)
 
     def _gather(self, segment: int, local: int) -> Stored:
         return verification.gather(self._segments[segment], local, self._work_size)

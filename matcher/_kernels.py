@@ -10,7 +10,7 @@ import math
 import numba as nb
 import numpy as np
 
-from matcher._bits import popcount
+from matcher._instructions import popcount
 
 __all__ = [
     "distinct_agreements",

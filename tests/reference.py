@@ -63,6 +63,17 @@ def agreements_on(bounds, images, chosen):
     ]
 
 
+def postings_between(words, offsets, images, wanted, low, high):
+    """Twin of `index._kernels.postings_between`; returns (place, row of the word) of each."""
+    return [
+        (place, row)
+        for row, word in enumerate(wanted)
+        for own, start, stop in zip(words, offsets[:-1], offsets[1:], strict=True)
+        for place in range(start, stop)
+        if own == word and low <= images[place] <= high
+    ]
+
+
 def nearest_words(descriptors, words, wanted):
     """Twin of `index.vocabulary.Vocabulary.assign` that looks at every word; returns them and their distances."""
     distances = np.linalg.norm(descriptors[:, None, :].astype(float) - words[None, :, :].astype(float), axis=2)

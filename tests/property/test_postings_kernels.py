@@ -73,6 +73,20 @@ def test_agreements_on(seed, n_features, n, wanted):
 
 
 @EXAMPLES
+@given(SEEDS, st.integers(0, 30), st.integers(0, 200), st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_postings_between(seed, n_words, n, images):
+    rng = np.random.default_rng(seed)
+    keys = np.sort(rng.integers(0, 40, n) << 16 | rng.integers(0, 40, n))
+    words, offsets = np.unique(keys >> 16, return_index=True)
+    offsets = np.append(offsets, n).astype(np.int64)
+    wanted = np.sort(rng.permutation(40)[:n_words]).astype(np.uint16)
+    segment = words.astype(np.uint16), offsets, (keys & 0xFFFF).astype(np.uint16)
+    places, rows = kernels.postings_between(*segment, wanted, *sorted(images))
+    expected = reference.postings_between(*segment, wanted, *sorted(images))
+    assert list(zip(places.tolist(), rows.tolist(), strict=True)) == expected
+
+
+@EXAMPLES
 @given(SEEDS, st.integers(0, 20), st.integers(1, 5), st.sampled_from([8, 16, 128]))
 def test_looking_through_all_cells_finds_the_nearest_words(seed, n, wanted, size):
     rng = np.random.default_rng(seed)
