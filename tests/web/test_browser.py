@@ -106,10 +106,10 @@ def visit(browser: Browser, server: str) -> Iterator[Open]:
             **options,
         }
         context = browser.new_context(base_url=server, **settings)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: message.type == "error" and errors.append(message.text))
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(path)
         return page
@@ -132,7 +132,13 @@ def until(page: Page, condition: str) -> None:
 
 def keep(page: Page, name: str) -> None:
     """Keep a picture of the page, once its own pictures are there."""
-    until(page, "[...document.images].every((image) => image.complete || image.loading === 'lazy')")
+    until(
+        page,
+        """[...document.images].every((image) => image.complete ||
+        image.getBoundingClientRect().top > innerHeight || !image.checkVisibility({ contentVisibilityAuto: true }))""",
+    )
+    if page.locator(".viewer").count():
+        page.wait_for_timeout(300)  # Tiles are drawn on a canvas, which tells nobody.
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
@@ -200,7 +206,6 @@ def test_from_a_box_to_a_verdict(visit: Open) -> None:
     for number, way in enumerate(WAYS, start=1):
         page.get_by_role("button", name=way, exact=True).click()
         page.locator(".openseadragon-canvas canvas").first.wait_for()
-        page.wait_for_timeout(250)
         keep(page, f"4-compare-{number}-{way.lower().replace(' ', '-')}")
     page.get_by_role("button", name="Swipe").click()
     page.get_by_label("Show the").check()
@@ -369,7 +374,7 @@ def test_in_french(visit: Open) -> None:
 def test_with_a_finger_on_a_tablet(visit: Open) -> None:
     page = visit("/i/prints/image/1", viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True)
     opened_viewer(page)
-    page.get_by_role("button", name="Box").tap()
+    page.get_by_role("button", name="Box").click()
     touch = page.context.new_cdp_session(page)
 
     def by_finger(left: float, top: float, right: float, bottom: float) -> None:
@@ -385,7 +390,7 @@ def test_with_a_finger_on_a_tablet(visit: Open) -> None:
     draw(page, by_finger)
     assert marked(page) == pytest.approx([*PLACE[:2], PLACE[2], PLACE[2]], abs=8)
     keep(page, "10-tablet-page")
-    page.get_by_role("button", name="Find what is marked").tap()
+    page.get_by_role("button", name="Find what is marked").click()
     page.locator(".finds > li").nth(1).wait_for()
     keep(page, "10-tablet-results")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -418,6 +423,33 @@ def test_read_only_hides_what_changes(visit: Open) -> None:
     assert page.locator(".decide").count() == 0
     page.goto("/jobs")
     page.get_by_text("There is nothing at this address.").wait_for()
+
+
+def test_a_token_opens_the_page(browser: Browser, prints: Path, tmp_path: Path) -> None:
+    with live(prints, tmp_path, token="open sesame") as served:
+        page = browser.new_page(base_url=served.address, locale="fr")
+        page.goto("/i/prints")
+        page.get_by_label("Le jeton").fill("sesame")
+        page.get_by_role("button", name="Entrer").click()
+        page.get_by_text("Le serveur demande son jeton").wait_for()
+        page.get_by_label("Le jeton").fill("open sesame")
+        page.get_by_role("button", name="Entrer").click()
+        page.get_by_role("link", name="first/camera.jpg").wait_for()
+        page.close()
+
+
+def test_finds_are_chosen_and_sorted(visit: Open) -> None:
+    page = visit(f"/i/prints/search?image=2&region={BOX}")
+    finds = page.locator(".finds > li")
+    finds.nth(1).wait_for()
+    page.get_by_role("combobox", name=re.compile("^How printed")).select_option("mirrored")
+    page.get_by_role("combobox", name=re.compile("^Certainty")).select_option("1e-9")
+    page.wait_for_url("**relations=mirrored&max_false_alarms=1e-9")
+    until(page, "document.querySelectorAll('.finds > li').length === 1")
+    assert "second/camera.jpg" in finds.first.inner_text()
+    page.get_by_label("Only where").fill("date < 1502")
+    page.keyboard.press("Enter")
+    page.get_by_text("0 places found").wait_for()
 
 
 @pytest.mark.parametrize("path", ["", "/image/1", f"/search?image=1&region={BOX}", "/query", "/groups", "/groups/1"])

@@ -32,7 +32,8 @@ export function listen(): void {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target instanceof Element ? event.target : document.body;
-    if (target.closest("input:not([type=radio], [type=checkbox], [type=range]), textarea, select, dialog[open]")) return;
+    if (target.closest("input:not([type=radio], [type=checkbox], [type=range]), textarea, select, dialog[open]"))
+      return;
     const onControl = target.closest("a, button, summary, label, input") !== null;
     if (onControl && (event.key === "Enter" || event.key === " ")) return;
     if (target.closest("input") && event.key.startsWith("Arrow")) return;

@@ -61,13 +61,27 @@ function House({ service }: { service: Service }) {
         )}
         <nav aria-label={t("nav")}>
           {current && <Tab to={address(current.name)} now={place.path.length === 2} words={t("nav.browse")} />}
-          {current && <Tab to={address(current.name, "query")} now={place.path[2] === "query"} words={t("nav.query")} />}
-          {current && <Tab to={address(current.name, "groups")} now={place.path[2] === "groups"} words={t("nav.groups")} />}
-          {!service.read_only && <Tab to={current ? `/jobs?index=${encodeURIComponent(current.name)}` : "/jobs"} now={place.path[0] === "jobs"} words={t("nav.jobs")} />}
+          {current && (
+            <Tab to={address(current.name, "query")} now={place.path[2] === "query"} words={t("nav.query")} />
+          )}
+          {current && (
+            <Tab to={address(current.name, "groups")} now={place.path[2] === "groups"} words={t("nav.groups")} />
+          )}
+          {!service.read_only && (
+            <Tab
+              to={current ? `/jobs?index=${encodeURIComponent(current.name)}` : "/jobs"}
+              now={place.path[0] === "jobs"}
+              words={t("nav.jobs")}
+            />
+          )}
         </nav>
         {uploading.busy && <span role="status">{t("query.sending")}</span>}
         <div class="tail">
-          <button type="button" onClick={() => speak(t("language.code") === "en" ? "fr" : "en")} lang={t("language.other.code")}>
+          <button
+            type="button"
+            onClick={() => speak(t("language.code") === "en" ? "fr" : "en")}
+            lang={t("language.other.code")}
+          >
             {t("language.other")}
           </button>
           <button type="button" onClick={() => setHelp(true)} aria-label={t("help.title")}>
@@ -78,7 +92,14 @@ function House({ service }: { service: Service }) {
       {indexes.refused && <Problem refused={indexes.refused} />}
       {!indexes.data && !indexes.refused && <Busy />}
       {indexes.data && (
-        <View place={place} indexes={known} current={current} service={service} uploading={uploading} onChange={indexes.reload} />
+        <View
+          place={place}
+          indexes={known}
+          current={current}
+          service={service}
+          uploading={uploading}
+          onChange={indexes.reload}
+        />
       )}
       {help && <Help onClose={() => setHelp(false)} />}
     </>
@@ -106,16 +127,19 @@ function View({ place, indexes, current, service, uploading, onChange }: ViewPro
   const { path, params } = place;
   const writable = !service.read_only;
   if (path.length === 0) return <Indexes indexes={indexes} />;
-  if (path[0] === "jobs" && writable) return <Jobs service={service} indexes={indexes} current={current} onChange={onChange} />;
+  if (path[0] === "jobs" && writable)
+    return <Jobs service={service} indexes={indexes} current={current} onChange={onChange} />;
   if (path[0] !== "i" || !current) return <Problem refused={new Refused(404, "")} />;
   const index = current.name;
   const number = Number(path[3]);
   if (path.length === 2) return <Browse index={current} params={params} />;
   if (path[2] === "query") return <Query index={index} params={params} uploading={uploading} />;
-  if (path[2] === "search") return <Results index={index} fields={current.fields} params={params} writable={writable} />;
+  if (path[2] === "search")
+    return <Results index={index} fields={current.fields} params={params} writable={writable} />;
   if (path[2] === "compare") return <Compare index={index} params={params} writable={writable} />;
   if (path[2] === "image" && number) return <Page index={index} id={number} params={params} />;
-  if (path[2] === "groups" && number) return <OneGroup index={index} number={number} params={params} writable={writable} />;
+  if (path[2] === "groups" && number)
+    return <OneGroup index={index} number={number} params={params} writable={writable} />;
   if (path[2] === "groups") return <AllGroups index={index} params={params} writable={writable} />;
   return <Problem refused={new Refused(404, "")} />;
 }

@@ -59,9 +59,7 @@ export function Pager({ offset, limit, total, at }: PagerProps) {
     <nav class="pager" aria-label={t("pager")}>
       {step(0, "⇤", "pager.first")}
       {step(offset - limit, "←", "pager.previous")}
-      <span>
-        {t("pager.range", { from: offset + 1, to: Math.min(offset + limit, total), of: number(total) })}
-      </span>
+      <span>{t("pager.range", { from: offset + 1, to: Math.min(offset + limit, total), of: number(total) })}</span>
       {step(offset + limit, "→", "pager.next")}
       {step(last, "⇥", "pager.last")}
     </nav>

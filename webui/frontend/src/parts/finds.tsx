@@ -62,7 +62,13 @@ export function LitCrop({ shown, region, polygon, alt }: LitProps) {
   const [x, y, width, height] = view;
   return (
     <span class="lit">
-      <img src={crop(shown.iiif, view, SIDE)} alt={alt} loading="lazy" width={Math.round(width)} height={Math.round(height)} />
+      <img
+        src={crop(shown.iiif, view, SIDE)}
+        alt={alt}
+        loading="lazy"
+        width={Math.round(width)}
+        height={Math.round(height)}
+      />
       <svg viewBox={`${x} ${y} ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
         <path
           class="dim"

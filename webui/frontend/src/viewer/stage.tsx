@@ -108,7 +108,8 @@ function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "
   // The line stays where it is on the screen while the picture moves beneath it.
   const size = top?.getContentSize();
   const width = viewer?.element.clientWidth ?? 0;
-  const line = top && way === "swipe" ? top.viewerElementToImageCoordinates(new OpenSeadragon.Point(share * width, 0)).x : null;
+  const line =
+    top && way === "swipe" ? top.viewerElementToImageCoordinates(new OpenSeadragon.Point(share * width, 0)).x : null;
   useEffect(() => {
     if (!top || !size) return;
     const left = line === null ? 0 : Math.min(Math.max(line, 0), size.x);

@@ -101,7 +101,10 @@ export function onImage(viewer: OpenSeadragon.Viewer, position: OpenSeadragon.Po
 }
 
 /** Zoom so that a part of the picture fills the view, with a margin. */
-export function showPart(viewer: OpenSeadragon.Viewer, [x, y, width, height]: readonly [number, number, number, number]): void {
+export function showPart(
+  viewer: OpenSeadragon.Viewer,
+  [x, y, width, height]: readonly [number, number, number, number],
+): void {
   const margin = 0.35 * Math.max(width, height);
   const image = viewer.world.getItemAt(0);
   const part = image.imageToViewportRectangle(x - margin, y - margin, width + 2 * margin, height + 2 * margin);

@@ -1,7 +1,17 @@
 /** Query and find in one frame, and the reader's verdict. */
 
 import { useEffect, useState } from "preact/hooks";
-import { api, judge, type Answer, type BlockVerdict, type Comparison, type Point, type Registered, type Side, type Verdict } from "../api";
+import {
+  api,
+  judge,
+  type Answer,
+  type BlockVerdict,
+  type Comparison,
+  type Point,
+  type Registered,
+  type Side,
+  type Verdict,
+} from "../api";
 import { address, adjust, changed, go, only, QUESTION } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
@@ -74,7 +84,9 @@ function Bench({ index, found, params, writable }: BenchProps) {
   const judgeable = writable && a.image !== null && b.image !== null;
   const decide = (verdict: Verdict): void => {
     if (!judgeable || a.image === null || b.image === null) return;
-    void judge(index, { image: a.image, region: a.region }, { image: b.image, region: b.region }, verdict).then(() => setJudged(verdict));
+    void judge(index, { image: a.image, region: a.region }, { image: b.image, region: b.region }, verdict).then(() =>
+      setJudged(verdict),
+    );
   };
   useKeys([
     ...WAYS.map((one, i) => ({ keys: [String(i + 1)], does: `way.${one}` as const, act: () => show(one) })),
@@ -91,7 +103,12 @@ function Bench({ index, found, params, writable }: BenchProps) {
     <>
       <section class="bench" aria-label={t("compare.title")}>
         <div class="tools">
-          <Switch label={t("compare.way")} options={WAYS.map((one) => [one, t(`way.${one}`)])} value={way} onChoose={show} />
+          <Switch
+            label={t("compare.way")}
+            options={WAYS.map((one) => [one, t(`way.${one}`)])}
+            value={way}
+            onChoose={show}
+          />
           <label class="check">
             <input
               type="checkbox"
@@ -101,7 +118,12 @@ function Bench({ index, found, params, writable }: BenchProps) {
             {t("compare.inliers", { n: found.inliers })}
           </label>
         </div>
-        <Stage pictures={found.pictures} names={[a.title, b.title]} way={way} points={inliers ? inFrame(found) : null} />
+        <Stage
+          pictures={found.pictures}
+          names={[a.title, b.title]}
+          way={way}
+          points={inliers ? inFrame(found) : null}
+        />
         <p class="hint">{t(`way.${way}.hint`)}</p>
       </section>
       <aside>
@@ -136,7 +158,8 @@ function Sides({ index, side, letter }: { index: string; side: Side; letter: str
   return (
     <section class="side">
       <h2 class="name">
-        <span class="rank">{letter}</span> {side.image === null ? title : <ImageLink index={index} id={side.image} children={title} />}
+        <span class="rank">{letter}</span>{" "}
+        {side.image === null ? title : <ImageLink index={index} id={side.image} children={title} />}
       </h2>
       <Facts rows={known(side)} />
     </section>

@@ -1,7 +1,18 @@
 /** What an index has more than once: all groups, and one of them with its members in one frame. */
 
 import { useState } from "preact/hooks";
-import { api, crop, judge, Refused, startJob, type Group, type Groups, type Judgement, type Member, type Verdict } from "../api";
+import {
+  api,
+  crop,
+  judge,
+  Refused,
+  startJob,
+  type Group,
+  type Groups,
+  type Judgement,
+  type Member,
+  type Verdict,
+} from "../api";
 import { address, adjust, changed, go, only } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
@@ -36,7 +47,10 @@ export function AllGroups({ index, params, writable }: Props) {
         <h1>{t("groups.title")}</h1>
         <p role="status">{data && t("groups.count", { n: total })}</p>
         <Pager offset={offset} limit={LIMIT} total={total} at={at} />
-        <Exports forms={["csv", "jsonl", "iiif", "coco", "graphml"]} at={(form) => api(index, "groups/export", changed(asked, { form }))} />
+        <Exports
+          forms={["csv", "jsonl", "iiif", "coco", "graphml"]}
+          at={(form) => api(index, "groups/export", changed(asked, { form }))}
+        />
       </header>
       {groups.refused && <Problem refused={groups.refused} />}
       {!data && !groups.refused && <Busy />}
@@ -117,7 +131,12 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
       <header class="bar">
         <h1>{t("group.title", { number })}</h1>
         <p>{t("groups.size", { n: group.data.members.length })}</p>
-        <Switch label={t("group.shown")} options={SHOWN.map((one) => [one, t(`shown.${one}`)])} value={shown} onChoose={show} />
+        <Switch
+          label={t("group.shown")}
+          options={SHOWN.map((one) => [one, t(`shown.${one}`)])}
+          value={shown}
+          onChoose={show}
+        />
         <Exports
           forms={["csv", "jsonl", "iiif", "coco", "graphml"]}
           at={(form) => api(index, "groups/export", changed(asked, { form, group: number }))}
@@ -127,7 +146,14 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
       <ul class="grid finds">
         {[reference, ...group.data.members.filter((member) => member !== reference)].map((member) => (
           <li key={`${member.id} ${member.region.join()}`} class={member.reference ? "reference" : ""}>
-            <a class="picture" href={member.reference ? address(index, `image/${member.id}`, { region: member.region.join(",") }) : comparisonWith(index, reference, member)}>
+            <a
+              class="picture"
+              href={
+                member.reference
+                  ? address(index, `image/${member.id}`, { region: member.region.join(",") })
+                  : comparisonWith(index, reference, member)
+              }
+            >
               <Registered member={member} reference={reference} shown={shown} />
             </a>
             <h2 class="name">
@@ -189,7 +215,15 @@ function comparisonWith(index: string, reference: Member, member: Member): strin
 function judgedAs(member: Member, reference: Member, judgements: readonly Judgement[]): Verdict | null {
   const sides = (judgement: Judgement, swapped: boolean): boolean => {
     const { image_a, region_a, image_b, region_b } = judgement;
-    const [one, two] = swapped ? ([[image_b, region_b], [image_a, region_a]] as const) : ([[image_a, region_a], [image_b, region_b]] as const);
+    const [one, two] = swapped
+      ? ([
+          [image_b, region_b],
+          [image_a, region_a],
+        ] as const)
+      : ([
+          [image_a, region_a],
+          [image_b, region_b],
+        ] as const);
     return one[0] === reference.id && two[0] === member.id && overlap(one[1], reference) && overlap(two[1], member);
   };
   return judgements.findLast((judgement) => sides(judgement, false) || sides(judgement, true))?.verdict ?? null;

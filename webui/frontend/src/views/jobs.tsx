@@ -103,12 +103,21 @@ function Progress({ job: first, onEnd }: { job: Job; onEnd: () => void }) {
         <span class={`mark ${job.state}`}>{t(`state.${job.state}`)}</span>{" "}
         {job.total !== null && t("job.count", { n: job.total, done: job.done })}
       </p>
-      {!ended(job) && <progress aria-label={label} {...(job.total === null ? {} : { max: job.total, value: job.done })} />}
+      {!ended(job) && (
+        <progress aria-label={label} {...(job.total === null ? {} : { max: job.total, value: job.done })} />
+      )}
       {job.message && <p lang="en">{job.message}</p>}
       {job.kind === "add" && ended(job) && (
-        <Facts rows={[[t("job.added"), <a href={address(job.index)}>{String(job.added)}</a>], [t("job.failed"), String(job.failed)]]} />
+        <Facts
+          rows={[
+            [t("job.added"), <a href={address(job.index)}>{String(job.added)}</a>],
+            [t("job.failed"), String(job.failed)],
+          ]}
+        />
       )}
-      {job.kind === "groups" && job.state === "done" && <a href={address(job.index, "groups")}>{t("job.groups.see")}</a>}
+      {job.kind === "groups" && job.state === "done" && (
+        <a href={address(job.index, "groups")}>{t("job.groups.see")}</a>
+      )}
       {!ended(job) && (
         <button
           type="button"

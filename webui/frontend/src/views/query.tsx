@@ -34,7 +34,14 @@ export function Query({ index, params, uploading }: { index: string; params: URL
   if (!upload.data || upload.data.id !== id) return <Busy />;
   const { data } = upload;
   return (
-    <Ask index={index} picture={{ ...data, title: data.name }} named={{ upload: id }} params={params} regions={[]} key={id}>
+    <Ask
+      index={index}
+      picture={{ ...data, title: data.name }}
+      named={{ upload: id }}
+      params={params}
+      regions={[]}
+      key={id}
+    >
       <section>
         <h1 class="name">{data.name}</h1>
         <Facts rows={[[t("page.size"), t("pixels", { width: number(data.width), height: number(data.height) })]]} />

@@ -14,7 +14,12 @@ const MOST = 500;
 const FIRST = 60;
 const FORMS = ["csv", "jsonl", "iiif", "coco", "pictures"];
 
-export function Results({ index, fields, params, writable }: {
+export function Results({
+  index,
+  fields,
+  params,
+  writable,
+}: {
   index: string;
   fields: readonly string[];
   params: URLSearchParams;
@@ -24,6 +29,7 @@ export function Results({ index, fields, params, writable }: {
   const limit = Number(params.get("limit")) || FIRST;
   const answer = useAnswer<Answer>(api(index, "search", changed(asked, { limit })));
   const [judged, setJudged] = useState<ReadonlyMap<number, Verdict>>(new Map());
+  const condition = useRef<HTMLInputElement>(null);
   const grid = useRef<HTMLUListElement>(null);
   useEffect(() => setJudged(new Map()), [asked.toString()]);
 
@@ -31,7 +37,10 @@ export function Results({ index, fields, params, writable }: {
   const hits = data ? sorted(data.hits, params.get("sort") ?? "") : [];
   const decide = (hit: Hit, verdict: Verdict): void => {
     if (data?.query.image == null) return;
-    const pair = [{ image: data.query.image, region: regionOf(data.query) }, { image: hit.id, region: hit.region }] as const;
+    const pair = [
+      { image: data.query.image, region: regionOf(data.query) },
+      { image: hit.id, region: hit.region },
+    ] as const;
     void judge(index, ...pair, verdict).then(() => setJudged((known) => new Map(known).set(hit.rank, verdict)));
   };
   const cards = (): HTMLElement[] => [...(grid.current?.querySelectorAll<HTMLElement>(":scope > li") ?? [])];
@@ -55,10 +64,18 @@ export function Results({ index, fields, params, writable }: {
   return (
     <main class="results">
       {answer.refused && <Problem refused={answer.refused} />}
-      {data && <Asked index={index} question={data.query} />}
-      <header class="bar">
-        <h1 aria-live="polite">{data ? t("results.count", { n: data.total }) : t("results.searching")}</h1>
-        {data && <p class="note">{t("results.seconds", { seconds: number(data.seconds, { maximumSignificantDigits: 2 }) })}</p>}
+      <header class="asked">
+        {data && <Asked index={index} question={data.query} />}
+        <div>
+          <h1 aria-live="polite">{data ? t("results.count", { n: data.total }) : t("results.searching")}</h1>
+          {data && (
+            <p class="note">
+              {t("results.seconds", { seconds: number(data.seconds, { maximumSignificantDigits: 2 }) })}
+            </p>
+          )}
+        </div>
+      </header>
+      <div class="bar">
         <Choice
           label={t("results.relation")}
           value={relations}
@@ -74,18 +91,45 @@ export function Results({ index, fields, params, writable }: {
         <Choice
           label={t("sort")}
           value={params.get("sort") ?? ""}
-          options={[["", t("sort.sure")], ["name", t("sort.name")], ["relation", t("sort.relation")], ...fields.map((field) => [`:${field}`, field] as const)]}
+          options={[
+            ["", t("sort.sure")],
+            ["name", t("sort.name")],
+            ["relation", t("sort.relation")],
+            ...fields.map((field) => [`:${field}`, field] as const),
+          ]}
           onChoose={(value) => adjust({ sort: value })}
         />
+        <form
+          class="choice"
+          onSubmit={(event) => {
+            event.preventDefault();
+            adjust({ where: condition.current?.value.trim() });
+          }}
+        >
+          <label class="choice">
+            <span>{t("results.only")}</span>
+            <input
+              ref={condition}
+              defaultValue={params.get("where") ?? ""}
+              placeholder="date < 1600"
+              key={params.get("where")}
+            />
+          </label>
+        </form>
         <Exports forms={FORMS} at={exported} />
-      </header>
+      </div>
       {!data && !answer.refused && <Busy />}
       {data && !data.total && <p class="nothing">{t("results.nothing")}</p>}
       <ul class="grid finds" ref={grid} aria-busy={answer.busy}>
         {hits.map((hit) => (
           <li key={`${hit.rank}`}>
             <a href={comparisonOf(index, hit, params)} class="picture">
-              <LitCrop shown={hit} region={hit.region} polygon={hit.polygon} alt={t("results.compare", { name: hit.title })} />
+              <LitCrop
+                shown={hit}
+                region={hit.region}
+                polygon={hit.polygon}
+                alt={t("results.compare", { name: hit.title })}
+              />
             </a>
             <h2 class="name">
               <ImageLink index={index} id={hit.id}>
@@ -93,7 +137,11 @@ export function Results({ index, fields, params, writable }: {
               </ImageLink>
               <File of={hit.title} path={hit.image} />
             </h2>
-            {isQuery(hit, data?.query) ? <p class="badges"><span class="badge self">{t("results.self")}</span></p> : (
+            {isQuery(hit, data?.query) ? (
+              <p class="badges">
+                <span class="badge self">{t("results.self")}</span>
+              </p>
+            ) : (
               <>
                 <Badges relation={hit.relation} rotation={hit.rotation} kind={hit.kind ?? null} />
                 <Sure falseAlarms={hit.false_alarms} />
@@ -101,7 +149,10 @@ export function Results({ index, fields, params, writable }: {
             )}
             <Facts rows={known(hit).slice(0, 3)} />
             {writable && data?.query.image != null && !isQuery(hit, data.query) && (
-              <VerdictButtons value={judged.get(hit.rank) ?? hit.judgement} onJudge={(verdict) => decide(hit, verdict)} />
+              <VerdictButtons
+                value={judged.get(hit.rank) ?? hit.judgement}
+                onJudge={(verdict) => decide(hit, verdict)}
+              />
             )}
           </li>
         ))}
@@ -120,13 +171,15 @@ export function Results({ index, fields, params, writable }: {
 /** What is asked for: the part that was marked, and a way back to it. */
 function Asked({ index, question }: { index: string; question: Question }) {
   const region = regionOf(question);
-  const part = shapeParams(question.polygon ? { polygon: question.polygon } : question.region && { box: question.region });
+  const part = shapeParams(
+    question.polygon ? { polygon: question.polygon } : question.region && { box: question.region },
+  );
   const back =
     question.image === null
       ? address(index, "query", { upload: question.upload, ...part })
       : address(index, `image/${question.image}`, part);
   return (
-    <section class="asked" aria-label={t("results.asked")}>
+    <>
       <a href={back}>
         <img src={crop(question.iiif, region, 320)} alt={t("results.asked")} />
       </a>
@@ -137,9 +190,8 @@ function Asked({ index, question }: { index: string; question: Question }) {
             <Title shown={question} />
           </a>
         </p>
-        {question.where && <p class="note">{t("results.where", { condition: question.where })}</p>}
       </div>
-    </section>
+    </>
   );
 }
 
@@ -179,4 +231,3 @@ function sorted(hits: readonly Hit[], key: string): readonly Hit[] {
   const order = new Intl.Collator(undefined, { numeric: true });
   return [...hits].sort((a, b) => order.compare(value(a), value(b)) || a.rank - b.rank);
 }
-
