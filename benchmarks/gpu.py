@@ -2,14 +2,15 @@
 
 Takes the images of the folder that are commonest in size when filled up to what the networks want, as only images of
 one size go through together. Times the whole extraction: several levels, orientations, choice of features. Then lays
-what each way found beside what one image at a time gave, on the same device and on the processor. Needs no index and
-no vocabulary; weights are found by CALQUE_MODELS.
+what each way found beside what one image at a time gave, on the same device and on the processor. Needs no index, no
+vocabulary and no more packages than the networks; weights are found by CALQUE_MODELS.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
-import subprocess
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from benchmarks.runner import arguments, machine, report, table
+from cli.output import write_rows
 from matcher.errors import CalqueError
 from matcher.images import read_image
 from matcher.learned import Learned
@@ -43,7 +44,7 @@ _BUDGET = 6400
 
 def main() -> None:
     """Measure, print, write."""
-    parser = arguments(__doc__ or "", dataset=False)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="images, searched recursively")
     parser.add_argument("--features", nargs="+", default=["xfeat", "aliked-n16rot"], metavar="NAME")
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 4, 16], metavar="N")
@@ -52,6 +53,7 @@ def main() -> None:
         "--cpu-images", type=int, default=4, metavar="N", help="images for each figure of the processor"
     )
     parser.add_argument("--work-size", type=int, default=1600, metavar="PX")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured there, too")
     given = parser.parse_args()
     scans = alike(given.folder, given.work_size, given.images)
     sights = [Sight(scan) for scan in scans]
@@ -72,9 +74,10 @@ def main() -> None:
             against = {"one": beside(alone, found), "cpu": beside(slow, found)}
             device = f"{device}, tf32" if tf32 else device
             rows.append({"features": name, "device": device, "batch": batch, **figures, **_flat(against)})
-    columns = list(max(rows, key=len))
-    print(table([{column: row.get(column) for column in columns} for row in rows]))
-    report({"machine": _machine(), "images": len(sights), "size": scans[0].pixels.shape, "rows": rows}, given.json)
+    write_rows(rows, list(rows[-1]), "table")
+    if given.json is not None:
+        results = {"machine": _machine(), "images": len(sights), "size": scans[0].pixels.shape, "rows": rows}
+        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 def alike(folder: Path, work_size: int, many: int) -> list[Scan]:
@@ -161,12 +164,8 @@ def _flat(against: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def _machine() -> dict[str, Any]:
-    try:
-        here = machine()
-    except (OSError, subprocess.CalledProcessError):  # a copy without its history
-        here = {"cores": len(os.sched_getaffinity(0))}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return here | {"gpu": gpu, "torch": torch.__version__}
+    return {"cores": len(os.sched_getaffinity(0)), "gpu": gpu, "torch": torch.__version__, "numpy": np.__version__}
 
 
 if __name__ == "__main__":
