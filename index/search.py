@@ -59,7 +59,7 @@ _WEIGHED = 2e-4
 _ON_PICTURES = 2 / 3
 """Share of the evidence for a hit of a whole page that lies on pictures, as its layout or the other page's has them."""
 
-_COPIED = 1 / 4
+_COPIED = 1 / 3
 """Share of a page's details that are found again, wherever they lie, on another scan of it."""
 
 _LEAST_WEIGHED = 0.1

@@ -293,7 +293,7 @@ def volume(tmp_path: Path) -> list[Path]:
     paths = []
     for number, name in enumerate(("coins", "coins", "brick")):
         pixels = page_with(picture(name, PLACE[2]), number)
-        pixels[680:940, 20:280] = picture("gravel", 260)
+        pixels[680:840, 20:180] = picture("gravel", 160)
         paths.append(tmp_path / f"{number}.png")
         cv2.imwrite(str(paths[-1]), pixels)
     return paths
@@ -317,7 +317,15 @@ def test_whole_pages_are_found_by_their_pictures(volume, tmp_path, telling):
         assert hits(made, whole) == {"0.png": ["illustration"], "1.png": ["illustration"]}
         assert set(hits(made, whole, furniture=True)) == {"0.png", "1.png", "2.png"}
         # What a user frames is what she asks for, wherever it lies.
-        assert hits(made, Query("", volume[0], Region(20, 680, 260, 260)))["2.png"] == [None]
+        assert hits(made, Query("", volume[0], Region(20, 680, 160, 160)))["2.png"] == [None]
+
+
+@pytest.mark.compiled
+def test_a_page_without_pictures_is_found_on_its_copies(volume, tmp_path, telling):
+    telling(TEXT)
+    with Index.create(tmp_path / "i.calque", settings()) as made:
+        made.add(volume, workers=0)
+        assert set(hits(made, Query("", volume[2]))) == {"2.png"}
 
 
 @pytest.mark.compiled
@@ -338,7 +346,7 @@ def test_pages_that_are_not_in_are_looked_at_when_they_are_asked(volume, tmp_pat
 
 @pytest.mark.compiled
 def test_each_picture_of_a_page_is_asked(volume, tmp_path, telling):
-    binding = on("ornament", 20, 680, 260, 260)
+    binding = on("ornament", 20, 680, 160, 160)
     telling(PHOTOGRAPH, binding, TEXT)
     with Index.create(tmp_path / "i.calque", settings()) as made:
         made.add(volume[:2], workers=0)
