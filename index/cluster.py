@@ -19,7 +19,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 from uuid import uuid4
 
-from index.workers import Failed, Killed, attempt, in_order, keep_freed_memory
+from index.memory import keep_freed_memory
+from index.workers import Failed, Killed, attempt, in_order
 from matcher.errors import CalqueError, MissingDependency, SettingsMismatch
 
 if TYPE_CHECKING:

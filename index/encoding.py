@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from index.keypoints import packed
+from index.memory import room_to_decode
 from index.regions import Pictures, segmenter_of, zones_of
 from matcher.images import read_image
 from matcher.registry import Sight, extract_all, extractor_of
@@ -104,7 +105,8 @@ class Page(NamedTuple):
 
 def read_page(settings: Settings, path: Path, page: int, zones: Sequence[Zone] = ()) -> Page:
     """Read a page as an index with `settings` wants it; `InputError` if it cannot be read."""
-    return Page(read_image(path, page, gray=not settings.layout, long_side=settings.work_size), zones)
+    image = read_image(path, page, gray=not settings.layout, long_side=settings.work_size, room=room_to_decode)
+    return Page(image, zones)
 
 
 class Encoder:

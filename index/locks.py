@@ -1,19 +1,22 @@
-"""One writer at a time: a lock on a file that the system frees when its holder ends, however it ends."""
+"""One at a time, of writers and others: locks on files, which the system frees when their holders end, in any way."""
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from matcher.errors import CalqueError, IndexBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from io import FileIO
     from pathlib import Path
 
 if sys.platform == "win32":
     import msvcrt
+    from contextlib import suppress
 
     # Locked bytes cannot be read on Windows: lock one far behind the holder's number.
     _FAR = 1 << 30
@@ -21,14 +24,24 @@ if sys.platform == "win32":
     def _lock(file: FileIO) -> None:
         file.seek(_FAR)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+    def _wait(file: FileIO) -> None:
+        file.seek(_FAR)
+        while True:
+            with suppress(OSError):  # LK_LOCK gives up after ten seconds
+                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                return
 else:
     import fcntl
 
     def _lock(file: FileIO) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _wait(file: FileIO) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX)
 
-__all__ = ["WriterLock"]
+
+__all__ = ["WriterLock", "waiting_lock"]
 
 
 class WriterLock:
@@ -62,3 +75,11 @@ class WriterLock:
     def release(self) -> None:
         """Let others write."""
         self._file.close()
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold the lock on the file `path`, which is made if need be and stays; wait for it as long as another holds it."""
+    with path.open("ab", buffering=0) as file:
+        _wait(file)
+        yield

@@ -8,7 +8,6 @@ task beside it, since a process killed for want of memory need not be the one th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -17,13 +16,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
+from index.memory import keep_freed_memory
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
-__all__ = ["Crew", "Failed", "Killed", "WorkerPool", "attempt", "default_workers", "in_order", "keep_freed_memory"]
+__all__ = ["Crew", "Failed", "Killed", "WorkerPool", "attempt", "default_workers", "in_order"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -258,15 +258,6 @@ def attempt(function: Callable[[Task], Result], task: Task) -> Result | Failed:
         return Failed(str(error))
     except Exception as error:
         return Failed(f"{type(error).__name__}: {error}")
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep up to 512 MB of freed memory: giving back every page's pyramids costs a quarter of the time."""
-    trim_threshold, mmap_threshold = -1, -3  # malloc.h
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(mmap_threshold, 32 << 20)
-        mallopt(trim_threshold, 512 << 20)
 
 
 def _work(pipe: Connection, prepare: Callable[..., Callable[[Any], Any]], arguments: tuple[Any, ...]) -> None:

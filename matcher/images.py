@@ -35,6 +35,7 @@ from matcher.pixels import eight_bits, tiff_tag
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
@@ -98,6 +99,7 @@ def read_image(
     gray: bool = True,
     long_side: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    room: Callable[[int], AbstractContextManager[object]] = nullcontext,
 ) -> Scan:
     """Read one page of a file.
 
@@ -114,6 +116,9 @@ def read_image(
         Working size: no side of the result is longer. Images are never enlarged.
     max_pixels
         Larger originals are refused from their header, at no cost in memory.
+    room
+        Called with the number of pixels, before these are decoded inside the context that it returns. Decoding takes
+        five bytes a pixel in colour, some formats (WebP) twice as many.
 
     Returns
     -------
@@ -142,7 +147,9 @@ def read_image(
             _select_page(image, page, name)
         width, height = image.size
         _check_size(width, height, max_pixels, name)
-        pixels, factor = _decoded(image, kind, gray, long_side)
+        reducible = issubclass(kind, JpegImageFile | Jpeg2KImageFile)
+        with room(width * height // (_reductions(width, height, long_side)[0] ** 2 if reducible else 1)):
+            pixels, factor = _decoded(image, kind, gray, long_side)
         try:
             with _quietly():
                 turn = image.getexif().get(_ORIENTATION, 1)
