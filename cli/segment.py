@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from cli.exports import base_url_option
-from cli.options import device_option, quiet_option
+from cli.options import quiet_option
 from cli.output import FORMATS, one_line, write_json, write_record, write_rows
 from cli.progress import Progress
 
@@ -86,7 +86,6 @@ _T = TypeVar("_T")
     "--allow-private", is_flag=True, help="Let manifests name servers on this machine and in private networks."
 )
 @base_url_option
-@device_option
 @quiet_option
 def segment(
     sources: tuple[str, ...],
@@ -137,10 +136,10 @@ def segment(
     signature = signature_of(model)
     least = score_of(model) if min_score is None else min_score
     with ExitStack() as stack:
-        tally = _Tally(stack.enter_context(Progress("pages", quiet=quiet)))
+        tally = _Tally(stack.enter_context(Progress("pages", quiet=quiet)), least)
         images = sources or [str(image) for image in tally.passed(images_of(known))]
         journal = None if output is None else stack.enter_context(LayoutJournal(output, signature))
-        drawings = None if output is None else Drawings(output, overlay, crops, least)
+        drawings = None if output is None or not (overlay or crops) else Drawings(output, overlay, crops, least)
         found = segment_sources(
             images,
             model,
@@ -148,7 +147,6 @@ def segment(
             drawings=drawings,
             workers=workers,
             fetcher=Fetcher(allow_private=allow_private),
-            skipped=Counter(),
             progress=tally.progress.update,
         )
         pages = tally.passed(found)
@@ -185,10 +183,11 @@ def _check_usage(
 
 
 class _Tally:
-    """Counts what goes by, and tells failures on stderr."""
+    """Counts what goes by, of regions those that are sure enough, and tells failures on stderr."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, min_score: float) -> None:
         self.progress = progress
+        self._min_score = min_score
         self.pages = self.failed = 0
         self.regions: Counter[str] = Counter()
 
@@ -211,7 +210,7 @@ class _Tally:
         """Pass on pages, and count them."""
         for page in pages:
             self.pages += 1
-            self.regions.update(region.kind for region in page.layout.regions)
+            self.regions.update(region.kind for region in page.layout.regions if region.score >= self._min_score)
             yield page
 
     def summary(self) -> str:

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from index.iiif import Library
 from index.items import Pending, SourceFailure, SourceItem
-from index.layout_truth import known_layout
+from index.layout_truth import known_layout, read_layout_truth
 from index.sources import expand_all
 from index.workers import Failed, WorkerPool, attempt, default_workers
-from index.zones import PageZones, ZoneFinder, pixel_size, read_zones, zones_on
+from index.zones import ZoneFinder, pixel_size, zones_on
 from matcher.errors import InputError
 from matcher.images import printable, read_image
 from matcher.registry import SEGMENTERS, nearest_name, segmenter_named, usual_score
 
 if TYPE_CHECKING:
     import os
-    from collections import Counter
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from index.fetching import Fetcher
@@ -81,7 +80,7 @@ class _Known:
     """Layouts from what the sources say of their pages, and files of zones, if any are named."""
 
     def __init__(self, path: str) -> None:
-        self._zones = ZoneFinder(page for page in (read_zones(path) if path else ()) if isinstance(page, PageZones))
+        self._zones = ZoneFinder(read_layout_truth(path) if path else ())
         self._where = f"by {path}" if path else "by its source; name a file or a folder: zones:PATH"
         self.signature = f"{_ZONES}({Path(path).resolve() if path else ''})"
 
@@ -122,7 +121,6 @@ def segment(
     drawings: Drawings | None = None,
     workers: int | None = None,
     fetcher: Fetcher | None = None,
-    skipped: Counter[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[PageLayout | SourceFailure]:
     """Yield the layout of every page of `sources`, in their order, and what could not be used.
@@ -135,7 +133,7 @@ def segment(
         As for `index.sources.expand_all`.
     model : str
         A name for `matcher.registry.segmenter_named`; or ``zones`` or ``zones:PATH``, for what the sources, or the
-        ALTO, PAGE or COCO files there, say of the pages.
+        files there that `index.layout_truth.read_layout_truth` takes, say of the pages.
     journal : LayoutJournal, optional
         Keeps layouts. What it has of an unchanged file is not looked for again.
     drawings : Drawings, optional
@@ -144,8 +142,6 @@ def segment(
         Processes, by default one for each core; 0 does all in this one.
     fetcher : Fetcher, optional
         Fetches what manifests name.
-    skipped
-        As of `index.sources.expand_all`.
     progress : callable, optional
         Called as ``progress(done, total)``.
 
@@ -158,7 +154,7 @@ def segment(
 
     _finder(model)  # a model that cannot be used is told before anything is begun
     with closing(fetcher or Fetcher()) as fetching, ExitStack() as stack:
-        found = list(expand_all(sources, skipped, Library(fetching, LONG_SIDE)))
+        found = list(expand_all(sources, library=Library(fetching, LONG_SIDE)))
         waiting: deque[SourceItem | SourceFailure | None] = deque()
         tasks = _tasks(found, waiting, journal, drawings)
         if workers == 0:

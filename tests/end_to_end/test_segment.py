@@ -241,6 +241,18 @@ def test_figures_of_what_others_found(truth: Path, segmented: Path, calque: Calq
     assert rows["background"]["ap50"] == ""
 
 
+@pytest.mark.parametrize("form", ["alto", "page"])
+def test_what_is_measured_against_itself_is_right(form: str, segmented: Path, scans: Path, calque: Calque) -> None:
+    """A folder of page files as truth, of images that lie elsewhere: found by their names."""
+    pages = [scans / name for name in ("camera.jpg", "coins.jpg", "text.png")]
+    done = calque("segment", *pages, "--evaluate", segmented / form, *MODEL, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["classes"]["picture"]["ap50_95"] == pytest.approx(1)
+    assert figures["pixel_iou"]["text"] > 0.98
+    assert (figures["text_only"]["text_only"], figures["text_only"]["false_pictures"]) == (1, 0)
+
+
 def test_pages_without_truth_and_truth_without_pages(truth: Path, scans: Path, calque: Calque) -> None:
     some = calque("segment", scans / "coffee.jpg", scans / "camera.jpg", "--evaluate", truth, *MODEL)
     assert some.returncode == 1
