@@ -19,7 +19,7 @@ from cli.options import (
 )
 from cli.output import one_line, write_record
 from cli.progress import Progress
-from index.settings import Settings
+from index.settings import PROFILES, Settings
 from matcher.errors import SettingsMismatch
 from matcher.registry import EXTRACTORS, extractor_of, name_in
 
@@ -50,10 +50,16 @@ _LAYOUT = "calque"
     help=f"Long side to which images are reduced; settled when the index is made.  [default: {_DEFAULTS['work_size']}]",
 )
 @click.option(
+    "--profile",
+    type=click.Choice(list(PROFILES)),
+    help="What is stored of an image: few bytes, many, or all that could matter (docs/profiles.md); settled when the "
+    "index is made.  [default: standard]",
+)
+@click.option(
     "--max-features",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Features kept of an image; settled when the index is made.  [default: {_DEFAULTS['max_features']}]",
+    help="Features kept of an image; settled when the index is made.  [default: as the profile says]",
 )
 @click.option(
     "--vocabulary",
@@ -109,6 +115,7 @@ def add(
     sources: tuple[str, ...],
     workers: int | None,
     work_size: int | None,
+    profile: str | None,
     max_features: int | None,
     vocabulary: Path | None,
     features: str | None,
@@ -158,7 +165,10 @@ def add(
     zones, damaged = _zones(zone_files)
     given = {"work_size": work_size, "max_features": max_features}
     started = time.monotonic()
-    settled = {name: value for name, value in given.items() if value is not None}
+    settled = {
+        **(PROFILES[profile] if profile else {}),
+        **{n: value for n, value in given.items() if value is not None},
+    }
     with (
         connected(scheduler) as cluster,
         _opened(index, settled, vocabulary, features, layout, make=bool(sources)) as opened,
