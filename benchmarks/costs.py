@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from index.settings import Settings
 
-__all__ = ["MadeUpPages", "main"]
+__all__ = ["MadeUpPages", "forget", "main"]
 
 _FLIPPED_BITS = 6
 _MOVED = 0.03  # of the page's long side
@@ -198,7 +198,7 @@ def adding(indexes: Sequence[Path], extra: Sequence[Path]) -> list[dict[str, Any
     ]
 
 
-def _forget(index: Path) -> None:
+def forget(index: Path) -> None:
     """Ask the system to drop the index from its cache, as after a reboot."""
     for file in index.rglob("*"):
         if file.is_file():
@@ -222,7 +222,7 @@ def command_line(large: Path, image: Path, rounds: int) -> list[dict[str, Any]]:
     run("search", str(large), str(image))()  # numba's cache
     cold = []
     for _ in range(rounds):
-        _forget(large)
+        forget(large)
         cold.append(_timed(run("search", str(large), str(image))))
     return [
         _row("calque --help", [_timed(run("--help")) for _ in range(rounds + 2)], 0.25, "s"),

@@ -19,6 +19,7 @@ from index.catalogue import ImageRecord
 from index.encoding import encode
 from index.segment import MAXIMUM_IMAGES
 from index.segment_writing import write_columns
+from index.vocabulary import WORD_STEP
 from matcher.images import read_image
 from matcher.registry import extractor_of
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from index.store import Index
     from matcher.types import Features
 
-__all__ = ["FEATURES", "Pool", "fill", "pool_of"]
+__all__ = ["FEATURES", "Pool", "fill", "pool_of", "stepped"]
 
 FEATURES = 1000
 """Features of a made-up image, about."""
@@ -61,6 +62,8 @@ class Pool:
     signatures : uint64, shape (n,)
     geometry : uint32, shape (n,)
         As `index.keypoints` packs it.
+    descriptors : uint8, shape (n, d)
+        In steps of `index.vocabulary.WORD_STEP`, for systems that take nothing else.
     sizes : int32, shape (k, 2)
         Widths and heights of the real images.
     """
@@ -68,6 +71,7 @@ class Pool:
     offsets: NDArray[np.int64]
     signatures: NDArray[np.uint64]
     geometry: NDArray[np.uint32]
+    descriptors: NDArray[np.uint8]
     sizes: NDArray[np.int32]
 
 
@@ -76,16 +80,29 @@ def pool_of(index: Index, files: Sequence[Path]) -> Pool:
     vocabulary, settings = index.vocabulary, index.settings
     extractor = extractor_of(vocabulary.features, settings.max_features, vocabulary.likeness)
     random = np.random.default_rng(0)
-    seen = [extractor.extract(read_image(file, 0, long_side=settings.work_size)) for file in files]
-    encoded = [encode(_noisy(features, random), vocabulary, settings) for features in seen for _ in range(_COPIES)]
-    words = np.concatenate([image.words for image in encoded])
+    columns: dict[str, list[NDArray]] = {name: [] for name in ("words", "signatures", "geometry", "descriptors")}
+    sizes = []
+    for file in files:
+        features = extractor.extract(read_image(file, 0, long_side=settings.work_size))
+        sizes.append((features.width, features.height))
+        for _ in range(_COPIES):
+            noisy = _noisy(features, random)
+            image = encode(noisy, vocabulary, settings)
+            for name in ("words", "signatures", "geometry"):
+                columns[name].append(getattr(image, name))
+            # `encode` sorts by word; the same stable order is found again from the words.
+            order = np.argsort(vocabulary.assign(noisy.descriptors)[:, 0], kind="stable")
+            columns["descriptors"].append(stepped(noisy.descriptors[order]))
+    words = np.concatenate(columns.pop("words"))
     order = np.argsort(words, kind="stable")
-    return Pool(
-        np.searchsorted(words[order], np.arange(_WORDS + 1)).astype(np.int64),
-        np.concatenate([image.signatures for image in encoded])[order],
-        np.concatenate([image.geometry for image in encoded])[order],
-        np.array([(features.width, features.height) for features in seen], dtype=np.int32),
-    )
+    offsets = np.searchsorted(words[order], np.arange(_WORDS + 1)).astype(np.int64)
+    sorted_ = {name: np.concatenate(parts)[order] for name, parts in columns.items()}
+    return Pool(offsets, **sorted_, sizes=np.array(sizes, dtype=np.int32))
+
+
+def stepped(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return RootSIFT descriptors in steps of `index.vocabulary.WORD_STEP`."""
+    return np.clip(np.rint(descriptors / WORD_STEP), 0, 255).astype(np.uint8)
 
 
 def _noisy(features: Features, random: np.random.Generator) -> Features:

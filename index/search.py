@@ -227,7 +227,7 @@ class _Searcher:
 
     def _find(self, extracted: Extracted, limit: float, framed: bool) -> list[tuple[int, Match]]:
         """Return the catalogue ids of images, and the matches on them with at most 10 ** `limit` false alarms each."""
-        asked = verification.variants(extracted.features, extracted.region, self._vocabulary)
+        asked = verification.variants(extracted.features, extracted.region, self._vocabulary, self._pool)
         if not self._segments:
             return []
 

@@ -17,6 +17,7 @@ from matcher.types import Match, Transform
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from concurrent.futures import Executor
 
     from numpy.typing import NDArray
 
@@ -86,13 +87,16 @@ class Stored:
     pixel: float
 
 
-def variants(seen: Mapping[Relation, Features], region: Region, vocabulary: Vocabulary) -> list[Variant]:
+def variants(
+    seen: Mapping[Relation, Features], region: Region, vocabulary: Vocabulary, pool: Executor | None = None
+) -> list[Variant]:
     """Return the query's variants from the features that each relation gives it, in the variant's own pixels."""
-    return [variant(name, features, region, vocabulary) for name, features in seen.items() if len(features) >= 3]
+    usable = [(relation, features) for relation, features in seen.items() if len(features) >= 3]
+    each = map if pool is None else pool.map
+    return list(each(lambda named: _variant(named[0], named[1], region, vocabulary), usable))
 
 
-def variant(relation: Relation, features: Features, region: Region, vocabulary: Vocabulary) -> Variant:
-    """Return the variant of a query that has these features."""
+def _variant(relation: Relation, features: Features, region: Region, vocabulary: Vocabulary) -> Variant:
     corners, flip = region.corners(), np.eye(3)
     if "mirrored" in relation:
         flip[0, 0], flip[0, 2] = -1.0, features.width - 1.0
