@@ -129,7 +129,7 @@ def segment(
     from index.layout_files import Drawings, tabled
     from index.layout_journal import LayoutJournal
     from index.layout_truth import images_of, read_layout_truth
-    from index.layouts import score_of, signature_of, surest
+    from index.layouts import is_worth_keeping, score_of, signature_of, surest
     from index.layouts import segment as segment_sources
 
     known = [] if truth is None else read_layout_truth(truth, part)
@@ -138,7 +138,9 @@ def segment(
     with ExitStack() as stack:
         tally = _Tally(stack.enter_context(Progress("pages", quiet=quiet)), least)
         images = sources or [str(image) for image in tally.passed(images_of(known))]
-        journal = None if output is None else stack.enter_context(LayoutJournal(output, signature))
+        journal = None
+        if output is not None and is_worth_keeping(model):
+            journal = stack.enter_context(LayoutJournal(output, signature))
         drawings = None if output is None or not (overlay or crops) else Drawings(output, overlay, crops, least)
         found = segment_sources(
             images,

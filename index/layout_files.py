@@ -52,7 +52,7 @@ class Drawings:
     folder: Path
     overlays: bool
     crops: bool
-    min_score: float = 0.0
+    min_score: float
 
     def __post_init__(self) -> None:
         for wanted, name in ((self.overlays, "overlays"), (self.crops, "crops")):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from index.iiif import Library
@@ -27,7 +26,17 @@ if TYPE_CHECKING:
     from index.layout_journal import LayoutJournal
     from matcher.layout import Layout
 
-__all__ = ["LEAST_SCORE", "LONG_SIDE", "MODELS", "PageLayout", "score_of", "segment", "signature_of", "surest"]
+__all__ = [
+    "LEAST_SCORE",
+    "LONG_SIDE",
+    "MODELS",
+    "PageLayout",
+    "is_worth_keeping",
+    "score_of",
+    "segment",
+    "signature_of",
+    "surest",
+]
 
 LONG_SIDE = 1600
 """Long side, in pixels, to which pages are reduced before they are looked at."""
@@ -82,7 +91,7 @@ class _Known:
     def __init__(self, path: str) -> None:
         self._zones = ZoneFinder(read_layout_truth(path) if path else ())
         self._where = f"by {path}" if path else "by its source; name a file or a folder: zones:PATH"
-        self.signature = f"{_ZONES}({Path(path).resolve() if path else ''})"
+        self.signature = f"{_ZONES}({path})"
 
     def find(self, item: SourceItem) -> Layout:
         told = self._zones.find(str(item.path), item.name)
@@ -108,9 +117,14 @@ def signature_of(model: str) -> str:
     return _finder(model).signature
 
 
+def is_worth_keeping(model: str) -> bool:
+    """Return whether a journal may keep what a `model` finds: not what files say, which may change unseen."""
+    return model.partition(":")[0] != _ZONES
+
+
 def score_of(model: str) -> float:
     """Return how sure a `model`, as of `segment`, usually is of what it is taken at its word for, 0 to 1."""
-    return 0.0 if model.partition(":")[0] == _ZONES else usual_score(model)
+    return usual_score(model) if is_worth_keeping(model) else 0.0
 
 
 def segment(

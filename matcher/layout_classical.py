@@ -80,9 +80,7 @@ class Classical:
             score = 1.0 - math.exp(-area / (12.0 * letter) ** 2)
             regions.append(LayoutRegion(kind, _on_scan(box, scale), round(score, 4)))
         regions.sort(key=lambda region: -region.score)
-        blocks, _ = cv2.findContours(
-            (labels == CLASSES.index("text")).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-        )
+        blocks, _ = cv2.findContours(text, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         for block in blocks:
             box = tuple(map(int, cv2.boundingRect(block)))
             outline = (block[:, 0].astype(np.float64) + 0.5) * scale - 0.5

@@ -157,7 +157,7 @@ def test_what_is_done_is_not_done_again(scans: Path, calque: Calque, tmp_path: P
 
 
 def test_a_folder_is_of_one_model(segmented: Path, scans: Path, calque: Calque) -> None:
-    done = calque("segment", scans, "--model", "zones", "-o", segmented)
+    done = calque("segment", scans, "-o", segmented)
     assert done.returncode == 2
     assert "layouts.sqlite is of another run (model classical-" in done.stderr
     assert "give another folder" in done.stderr
