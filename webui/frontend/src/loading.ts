@@ -1,4 +1,4 @@
-/** Answers of the server as state: loading, there, or refused. */
+/** Answers of the server as state: loading, there, or refused; and what is sent to it. */
 
 import { useEffect, useState } from "preact/hooks";
 import { get, Refused } from "./api";
@@ -38,4 +38,28 @@ export function useAnswer<T>(address: string | null): Loading<T> {
     busy: state.of !== address,
     reload: () => setTimes((n) => n + 1),
   };
+}
+
+export interface Sending {
+  busy: boolean;
+  /** Why what was sent last was not taken. */
+  refused: Refused | null;
+  send: <T>(sent: Promise<T>, done: (answer: T) => void) => void;
+}
+
+/** Send something, and remember whether it was refused. */
+export function useSending(): Sending {
+  const [busy, setBusy] = useState(false);
+  const [refused, setRefused] = useState<Refused | null>(null);
+  const send = <T>(sent: Promise<T>, done: (answer: T) => void): void => {
+    setBusy(true);
+    setRefused(null);
+    sent
+      .then(done, (error: unknown) => {
+        if (!(error instanceof Refused)) throw error;
+        setRefused(error);
+      })
+      .finally(() => setBusy(false));
+  };
+  return { busy, refused, send };
 }

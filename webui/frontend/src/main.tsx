@@ -5,11 +5,11 @@ import { useEffect, useState } from "preact/hooks";
 import { logIn, Refused, type IndexInfo, type Service } from "./api";
 import { address, followLinks, go, usePlace, type Place } from "./addresses";
 import { listen, useKeys } from "./keys";
-import { useAnswer } from "./loading";
+import { useAnswer, useSending } from "./loading";
 import { Busy, Problem } from "./parts/basics";
 import { Help } from "./parts/help";
 import { useUploading, type Uploading } from "./parts/uploading";
-import { speak, t, useLanguage } from "./words";
+import { speak, t, useLanguage, type Word } from "./words";
 import { Browse } from "./views/browse";
 import { Compare } from "./views/compare";
 import { AllGroups, OneGroup } from "./views/groups";
@@ -38,8 +38,8 @@ function House({ service }: { service: Service }) {
   const [help, setHelp] = useState(false);
   useKeys([{ keys: ["?"], does: "keys.help", act: () => setHelp(true) }]);
   useEffect(() => {
-    document.title = [...place.path.slice(1), "calque"].join(" · ");
-  }, [place]);
+    document.title = titleOf(place);
+  });
   return (
     <>
       <header class="top">
@@ -106,6 +106,18 @@ function House({ service }: { service: Service }) {
   );
 }
 
+function titleOf({ path: [first, index, view, number] }: Place): string {
+  const views: Readonly<Record<string, Word>> = {
+    query: "nav.query",
+    search: "results.asked",
+    compare: "compare.title",
+    groups: "groups.title",
+  };
+  const word = views[view ?? ""];
+  const parts = first === "jobs" ? [t("jobs.title")] : [number, word && t(word), index];
+  return [...parts, "calque"].filter(Boolean).join(" · ");
+}
+
 function Tab({ to, now, words }: { to: string; now: boolean; words: string }) {
   return (
     <a href={to} {...(now ? { "aria-current": "page" as const } : {})}>
@@ -146,18 +158,17 @@ function View({ place, indexes, current, service, uploading, onChange }: ViewPro
 
 function LogIn({ onDone }: { onDone: () => void }) {
   const [token, setToken] = useState("");
-  const [refused, setRefused] = useState<Refused | null>(null);
-  const send = (event: Event): void => {
-    event.preventDefault();
-    logIn(token).then(onDone, (error: unknown) => {
-      if (!(error instanceof Refused)) throw error;
-      setRefused(error);
-    });
-  };
+  const { refused, send } = useSending();
   return (
     <main class="narrow">
       <h1>{t("login.title")}</h1>
-      <form class="panel" onSubmit={send}>
+      <form
+        class="panel"
+        onSubmit={(event) => {
+          event.preventDefault();
+          send(logIn(token), onDone);
+        }}
+      >
         <label>
           <span>{t("login.token")}</span>
           <input type="password" required value={token} onInput={(event) => setToken(event.currentTarget.value)} />

@@ -1,33 +1,21 @@
 /** A picture of the reader's own: chosen, dropped anywhere on the page, or pasted. */
 
-import { useEffect, useState } from "preact/hooks";
-import { Refused, upload } from "../api";
+import { useEffect } from "preact/hooks";
+import { upload } from "../api";
 import { address, go } from "../addresses";
+import { useSending, type Sending } from "../loading";
 
-export interface Uploading {
-  busy: boolean;
-  refused: Refused | null;
+export interface Uploading extends Omit<Sending, "send"> {
   send: (file: File | null | undefined) => void;
 }
 
 /** Take pictures that are dropped or pasted anywhere; each opens as a query to `index`. */
 export function useUploading(index: string | null): Uploading {
-  const [busy, setBusy] = useState(false);
-  const [refused, setRefused] = useState<Refused | null>(null);
+  const sending = useSending();
   const send = (file: File | null | undefined): void => {
     if (!file || index === null) return;
-    setBusy(true);
-    setRefused(null);
-    upload(file, file.name)
-      .then(
-        ({ id }) => go(address(index, "query", { upload: id })),
-        (error: unknown) => {
-          if (!(error instanceof Refused)) throw error;
-          setRefused(error);
-          go(address(index, "query"));
-        },
-      )
-      .finally(() => setBusy(false));
+    go(address(index, "query"));
+    sending.send(upload(file, file.name), ({ id }) => go(address(index, "query", { upload: id }), true));
   };
   useEffect(() => {
     const allow = (event: DragEvent): void => {
@@ -48,5 +36,5 @@ export function useUploading(index: string | null): Uploading {
       document.removeEventListener("paste", paste);
     };
   }, [index]);
-  return { busy, refused, send };
+  return { ...sending, send };
 }

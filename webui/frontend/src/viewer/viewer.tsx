@@ -57,6 +57,10 @@ export function Viewer({ sources, label, onOpen, navigator = false, children }: 
     });
     viewer.canvas.setAttribute("role", "application");
     viewer.canvas.setAttribute("aria-label", label);
+    // Letters are for the view's own shortcuts; arrows, + and − are OpenSeadragon's.
+    viewer.addHandler("canvas-key", (event) => {
+      event.preventDefaultAction = /^[a-z]$/i.test(event.originalEvent.key);
+    });
     viewer.addHandler("open", () => open.current?.(viewer));
     viewer.addHandler("open-failed", () => setFailed(true));
     return () => viewer.destroy();

@@ -14,7 +14,7 @@ import {
 } from "../api";
 import { address, adjust, changed, go, only, QUESTION } from "../addresses";
 import { useKeys } from "../keys";
-import { useAnswer } from "../loading";
+import { useAnswer, useSending } from "../loading";
 import { Busy, Facts, ImageLink, known, Problem, Switch, Title } from "../parts/basics";
 import { Badges, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
@@ -77,6 +77,7 @@ interface BenchProps {
 function Bench({ index, found, params, writable }: BenchProps) {
   const [judged, setJudged] = useState<Verdict | null>(found.judgement);
   useEffect(() => setJudged(found.judgement), [found]);
+  const sending = useSending();
   const way = WAYS.find((one) => one === params.get("view")) ?? "side";
   const inliers = params.get("inliers") === "1";
   const show = (chosen: Way): void => adjust({ view: chosen });
@@ -84,9 +85,11 @@ function Bench({ index, found, params, writable }: BenchProps) {
   const judgeable = writable && a.image !== null && b.image !== null;
   const decide = (verdict: Verdict): void => {
     if (!judgeable || a.image === null || b.image === null) return;
-    void judge(index, { image: a.image, region: a.region }, { image: b.image, region: b.region }, verdict).then(() =>
-      setJudged(verdict),
-    );
+    const pair = [
+      { image: a.image, region: a.region },
+      { image: b.image, region: b.region },
+    ] as const;
+    sending.send(judge(index, ...pair, verdict), () => setJudged(verdict));
   };
   useKeys([
     ...WAYS.map((one, i) => ({ keys: [String(i + 1)], does: `way.${one}` as const, act: () => show(one) })),
@@ -142,6 +145,7 @@ function Bench({ index, found, params, writable }: BenchProps) {
           <section>
             <h2>{t("verdict.ask")}</h2>
             <VerdictButtons value={judged} onJudge={decide} />
+            {sending.refused && <Problem refused={sending.refused} />}
             <p class="note" role="status">
               {judged && t("verdict.kept")}
             </p>

@@ -1,21 +1,20 @@
 /** What an index has more than once: all groups, and one of them with its members in one frame. */
 
-import { useState } from "preact/hooks";
 import {
   api,
   crop,
   judge,
-  Refused,
   startJob,
   type Group,
   type Groups,
+  type Judged,
   type Judgement,
   type Member,
   type Verdict,
 } from "../api";
 import { address, adjust, changed, go, only } from "../addresses";
 import { useKeys } from "../keys";
-import { useAnswer } from "../loading";
+import { useAnswer, useSending } from "../loading";
 import { Busy, Exports, Facts, File, ImageLink, known, Pager, Problem, Switch, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { t } from "../words";
@@ -77,16 +76,9 @@ export function AllGroups({ index, params, writable }: Props) {
 
 /** Some images have not been asked for their likes: groups may be missing. */
 function Unasked({ index, groups, writable }: { index: string; groups: Groups; writable: boolean }) {
-  const [refused, setRefused] = useState<Refused | null>(null);
-  const start = (): void => {
-    startJob({ kind: "groups", index }).then(
-      () => go(`/jobs?index=${encodeURIComponent(index)}`),
-      (error: unknown) => {
-        if (!(error instanceof Refused)) throw error;
-        setRefused(error);
-      },
-    );
-  };
+  const { refused, send } = useSending();
+  const start = (): void =>
+    send(startJob({ kind: "groups", index }), () => go(`/jobs?index=${encodeURIComponent(index)}`));
   return (
     <div class="note panel">
       <p>{t("groups.unasked", { n: groups.images - groups.asked })}</p>
@@ -110,6 +102,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
   const judgements = useAnswer<{ judgements: Judgement[] }>(
     reference ? api(index, "judgements", new URLSearchParams({ image: String(reference.id) })) : null,
   );
+  const sending = useSending();
   const shown: Shown = SHOWN.find((one) => one === params.get("view")) ?? "place";
   const show = (chosen: Shown): void => adjust({ view: chosen });
   const step = (to: number): void => {
@@ -123,8 +116,8 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
   if (group.refused) return <Problem refused={group.refused} />;
   if (!group.data || !reference) return <Busy />;
   const decide = (member: Member, verdict: Verdict): void => {
-    const pair = [reference, member].map(({ id, region }) => ({ image: id, region }));
-    void judge(index, pair[0]!, pair[1]!, verdict).then(judgements.reload);
+    const place = ({ id, region }: Member): Judged => ({ image: id, region });
+    sending.send(judge(index, place(reference), place(member), verdict), judgements.reload);
   };
   return (
     <main>
@@ -143,6 +136,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
         />
         <a href={address(index, "groups", asked)}>{t("group.all")}</a>
       </header>
+      {sending.refused && <Problem refused={sending.refused} />}
       <ul class="grid finds">
         {[reference, ...group.data.members.filter((member) => member !== reference)].map((member) => (
           <li key={`${member.id} ${member.region.join()}`} class={member.reference ? "reference" : ""}>

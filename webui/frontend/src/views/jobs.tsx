@@ -1,9 +1,9 @@
 /** Add images to an index, and watch what the server is doing. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { cancelJob, Refused, startJob, type IndexInfo, type Job, type Service } from "../api";
+import { cancelJob, startJob, type IndexInfo, type Job, type Service } from "../api";
 import { address } from "../addresses";
-import { useAnswer } from "../loading";
+import { useAnswer, useSending } from "../loading";
 import { Facts, Problem } from "../parts/basics";
 import { t } from "../words";
 
@@ -16,24 +16,17 @@ interface Props {
 
 export function Jobs({ service, indexes, current, onChange }: Props) {
   const jobs = useAnswer<{ jobs: Job[] }>("/api/jobs");
-  const [refused, setRefused] = useState<Refused | null>(null);
+  const sending = useSending();
   const form = useRef<HTMLFormElement>(null);
   const add = (event: Event): void => {
     event.preventDefault();
     if (!form.current) return;
     const values = new FormData(form.current);
     const [index, source] = [String(values.get("index")), String(values.get("source")).trim()];
-    setRefused(null);
-    startJob({ kind: "add", index, source }).then(
-      () => {
-        form.current?.reset();
-        jobs.reload();
-      },
-      (error: unknown) => {
-        if (!(error instanceof Refused)) throw error;
-        setRefused(error);
-      },
-    );
+    sending.send(startJob({ kind: "add", index, source }), () => {
+      form.current?.reset();
+      jobs.reload();
+    });
   };
   return (
     <main class="narrow">
@@ -60,7 +53,7 @@ export function Jobs({ service, indexes, current, onChange }: Props) {
         <button type="submit" class="main">
           {t("jobs.add")}
         </button>
-        {refused && <Problem refused={refused} />}
+        {sending.refused && <Problem refused={sending.refused} />}
       </form>
       {jobs.refused && <Problem refused={jobs.refused} />}
       <ul class="jobs">
@@ -80,7 +73,7 @@ function ended(job: Job): boolean {
 /** One job, kept up to date by the server's events while it runs. */
 function Progress({ job: first, onEnd }: { job: Job; onEnd: () => void }) {
   const [job, setJob] = useState(first);
-  const [stopping, setStopping] = useState(false);
+  const stopping = useSending();
   useEffect(() => {
     if (ended(first)) return undefined;
     const events = new EventSource(`/api/jobs/${encodeURIComponent(first.id)}/events`);
@@ -121,11 +114,8 @@ function Progress({ job: first, onEnd }: { job: Job; onEnd: () => void }) {
       {!ended(job) && (
         <button
           type="button"
-          disabled={stopping}
-          onClick={() => {
-            setStopping(true);
-            cancelJob(job.id).catch(() => setStopping(false));
-          }}
+          disabled={stopping.busy}
+          onClick={() => stopping.send(cancelJob(job.id), () => undefined)}
         >
           {t("job.cancel")}
         </button>

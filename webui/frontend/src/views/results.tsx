@@ -5,7 +5,7 @@ import { api, crop, judge, RELATIONS, type Answer, type Hit, type Question, type
 import { address, adjust, changed, only, QUESTION, shapeParams } from "../addresses";
 import { HOLDS } from "../chance";
 import { useKeys } from "../keys";
-import { useAnswer } from "../loading";
+import { useAnswer, useSending } from "../loading";
 import { Busy, Choice, Exports, Facts, File, ImageLink, known, Problem, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
@@ -33,6 +33,8 @@ export function Results({
   const grid = useRef<HTMLUListElement>(null);
   useEffect(() => setJudged(new Map()), [asked.toString()]);
 
+  const sending = useSending();
+
   const { data } = answer;
   const hits = data ? sorted(data.hits, params.get("sort") ?? "") : [];
   const decide = (hit: Hit, verdict: Verdict): void => {
@@ -41,7 +43,7 @@ export function Results({
       { image: data.query.image, region: regionOf(data.query) },
       { image: hit.id, region: hit.region },
     ] as const;
-    void judge(index, ...pair, verdict).then(() => setJudged((known) => new Map(known).set(hit.rank, verdict)));
+    sending.send(judge(index, ...pair, verdict), () => setJudged((known) => new Map(known).set(hit.rank, verdict)));
   };
   const cards = (): HTMLElement[] => [...(grid.current?.querySelectorAll<HTMLElement>(":scope > li") ?? [])];
   const current = (): number => cards().findIndex((card) => card.contains(document.activeElement));
@@ -118,6 +120,7 @@ export function Results({
         </form>
         <Exports forms={FORMS} at={exported} />
       </div>
+      {sending.refused && <Problem refused={sending.refused} />}
       {!data && !answer.refused && <Busy />}
       {data && !data.total && <p class="nothing">{t("results.nothing")}</p>}
       <ul class="grid finds" ref={grid} aria-busy={answer.busy}>
