@@ -21,6 +21,7 @@ from pycocotools.coco import COCO
 from cli.main import main
 from index.zones import file_zones
 from matcher.types import Region
+from tests.onnx_models import seeing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -183,6 +184,23 @@ def test_files_of_zones_as_a_model(segmented: Path, scans: Path, calque: Calque)
     unknown = calque("segment", scans / "camera.jpg", "--model", "zones", "--workers", "0")
     assert unknown.returncode == 1
     assert "nothing is said of it by its source; name a file or a folder: zones:PATH" in unknown.stderr
+
+
+def test_a_detector_in_onnx(calque: Calque, tmp_path: Path) -> None:
+    """In processes of its own, over several pages: each gets the box of its own dark place."""
+    model = seeing(tmp_path / "dark.onnx", shares=True)
+    (tmp_path / "scans").mkdir()
+    boxes = {"a": [100, 200, 300, 150], "b": [50, 600, 400, 300], "c": [300, 100, 100, 800]}
+    for name, (x, y, width, height) in boxes.items():
+        page = np.full((960, 640), 255, np.uint8)
+        page[y : y + height, x : x + width] = 0
+        cv2.imwrite(str(tmp_path / "scans" / f"{name}.png"), page)
+    done = calque("segment", tmp_path / "scans", "--model", f"onnx:{model}", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    for line, box in zip(done.stdout.splitlines(), boxes.values(), strict=True):
+        (region,) = json.loads(line)["regions"]
+        assert region["kind"] == "illustration"
+        assert Region(*region["box"]).iou(Region(*box)) > 0.9
 
 
 # Measuring
