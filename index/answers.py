@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from matcher.types import Match, Region
 
-__all__ = ["Answer", "Hit", "Query", "answer_as_dict"]
+__all__ = ["Answer", "Hit", "Query", "answer_as_dict", "flattened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,14 @@ def answer_as_dict(answer: Answer) -> dict[str, Any]:
     if answer.error is not None:
         printed["error"] = answer.error
     return printed
+
+
+def flattened(hit: dict[str, Any]) -> dict[str, Any]:
+    """Return a hit of `answer_as_dict` with its zone, if it has one, as values beside the others: ``zone``, its number,
+    ``zone_kind``, ``zone_box``, …"""
+    zone = hit["zone"] or {}
+    rest = {name: value for name, value in hit.items() if name != "zone"}
+    return {**rest, **{"zone" if name == "id" else f"zone_{name}": value for name, value in zone.items()}}
 
 
 def _hit_as_dict(hit: Hit) -> dict[str, Any]:

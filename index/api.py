@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from index.annotations import Judgement
+from index.answers import flattened
 from index.comparison import compare
 from index.crops import CropWriter
 from index.durable import replacing
@@ -158,7 +159,7 @@ def rows(found: Iterable[Answer] | Iterable[Group]) -> Iterator[dict[str, Any]]:
             yield from ({"group": item.number, **member} for member in group_as_dict(item)["members"])
         else:
             known = {"query": item.id, "query_image": str(item.image), "query_page": item.page}
-            yield from ({**known, **hit} for hit in answer_as_dict(item)["hits"])
+            yield from ({**known, **flattened(hit)} for hit in answer_as_dict(item)["hits"])
 
 
 def export(

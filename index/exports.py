@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
 
-from index.answers import answer_as_dict
+from index.answers import answer_as_dict, flattened
 from matcher.errors import InputError
 from matcher.types import Region
 
@@ -156,12 +156,9 @@ def findings(index: Index, answers: Iterable[Answer]) -> list[Finding]:
     for answer in held:
         path = str(Path(answer.image).resolve())
         source = sheets.get((path, answer.page), Sheet(str(answer.image), answer.page, 0, 0))
-        for hit, values in zip(answer.hits, answer_as_dict(answer)["hits"], strict=True):
+        for hit, values in zip(answer.hits, map(flattened, answer_as_dict(answer)["hits"]), strict=True):
             for known in ("image", "page", "region", "polygon"):
                 del values[known]
-            zone = values.pop("zone")
-            if zone is not None:
-                values |= {"zone" if name == "id" else f"zone_{name}": value for name, value in zone.items()}
             sheet = sheets.get((hit.path, hit.page))
             if sheet is None:
                 raise InputError(f"{hit.image} is not in {index.path} any more; search again")

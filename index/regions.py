@@ -7,6 +7,7 @@ what its library or a person says, and counts where these say nothing.
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -21,8 +22,8 @@ from matcher.registry import SEGMENTERS, name_in, segmenter_named
 from matcher.types import Region
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -184,7 +185,7 @@ class Layouts:
         return look
 
 
-def each_region(index: Index, path: Path, page: int = 0) -> list[Query]:
+def each_region(index: Index, image: str | os.PathLike[str], page: int = 0) -> list[Query]:
     """Return a query for each picture on a page: those that the index knows of it, else those found on it now.
 
     Their ids are kind and number of the picture: in the index, or on the page if that is not in.
@@ -194,6 +195,7 @@ def each_region(index: Index, path: Path, page: int = 0) -> list[Query]:
     InputError
         If the page cannot be read, or its layout cannot be found.
     """
+    path = Path(image)
     pictures = Pictures(zones_known(index, path, page) or (), 1, 1).zones
     if not pictures:
         colour = read_image(path, page, gray=False, long_side=index.settings.work_size)
