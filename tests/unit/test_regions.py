@@ -329,6 +329,17 @@ def test_a_page_without_pictures_is_found_on_its_copies(volume, tmp_path, tellin
 
 
 @pytest.mark.compiled
+def test_of_a_page_of_type_nothing_is_kept_and_nothing_is_found(tmp_path, telling):
+    cv2.imwrite(str(tmp_path / "page.png"), page_with(np.full((300, PLACE[2]), 235, np.uint8), 7))
+    telling(TEXT)
+    with Index.create(tmp_path / "i.calque", settings()) as made:
+        made.add([tmp_path / "page.png"], workers=0)
+        (image,) = made.images()
+        assert image.n_features < 20
+        assert hits(made, Query("", tmp_path / "page.png")) == {}
+
+
+@pytest.mark.compiled
 def test_pages_that_are_not_in_are_looked_at_when_they_are_asked(volume, tmp_path, telling):
     telling(PHOTOGRAPH, TEXT)
     with Index.create(tmp_path / "i.calque", settings()) as made:
