@@ -1,6 +1,7 @@
 """``python -m benchmarks.furniture``: what whole pages are found by.
 
-Every page and every magazine page is asked for among all of them, with and without what every scan of a volume shows.
+Every page and every magazine page is asked for among all of them, with and without what every scan of a volume shows
+and, where the index knows the layout of its pages (``--layout``), what is on no picture.
 Two pages of one volume share blocks now and then (the truth knows some), bindings, charts and running titles always.
 The sheet shows hits drawn at random, to be judged by eye.
 """
@@ -116,14 +117,14 @@ def sheet(dataset: Dataset, found: Sequence[_Found], many: int, seed: int = 0) -
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the benchmark on the command-line arguments `words`, return the exit status."""
-    parser = arguments("Count what whole pages are found by.", dataset=False)
+    parser = arguments("Count what whole pages are found by.", dataset=False, layout=True)
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the index in DIR, or use the one that is there")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="picture of hits to be judged by eye")
     parser.add_argument("--sample", type=int, default=24, metavar="N", help="hits on the sheet")
     options = parser.parse_args(words)
     cv2.setNumThreads(1)
     dataset = load("all")
-    with indexed(dataset, options.keep) as built:
+    with indexed(dataset, options.keep, layout=options.layout) as built:
         kept = ask(dataset, built.path, furniture=True)
         without = ask(dataset, built.path, furniture=False)
     rows = [row("with furniture", kept), row("without", without)]

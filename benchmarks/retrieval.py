@@ -41,10 +41,12 @@ _COLUMNS = {
 }
 
 
-def measure_calque(dataset: Dataset, workers: int | None = None, kept: Path | None = None) -> dict[str, Any]:
+def measure_calque(
+    dataset: Dataset, workers: int | None = None, kept: Path | None = None, layout: str = ""
+) -> dict[str, Any]:
     """Index a set (in the folder `kept`, if given), ask its queries, return quality, time and bytes."""
     queries = [Query(q.id, dataset.path(q.place.image), q.place.region) for q in dataset.queries]
-    with indexed(dataset, kept, workers) as built:
+    with indexed(dataset, kept, workers, layout) as built:
         # The first query pays for loading the vocabulary and the compiled kernels: it is asked twice.
         answers = list(ask(built.path, [queries[0], *queries], threads=1))[1:]
     return {
@@ -90,6 +92,7 @@ def _costs(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
                 "without extraction": bare["median"],
                 "its p95": bare["p95"],
                 "its mean": bare["mean"],
+                "features/image": figures.get("features_per_image"),
                 "bytes/image": figures.get("bytes_per_image"),
                 "bytes/feature": figures.get("bytes_per_feature"),
             }
@@ -99,7 +102,7 @@ def _costs(systems: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the benchmark on the command-line arguments `words`, return the exit status."""
-    parser = arguments("Measure retrieval on an image set with ground truth.")
+    parser = arguments("Measure retrieval on an image set with ground truth.", layout=True)
     parser.add_argument("--with", dest="others", default="", metavar="LIST", help="baselines: brute,pycolmap")
     parser.add_argument("--cache", type=Path, default=_CACHE, metavar="DIR", help=f"answers of baselines ({_CACHE})")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that index; one for each core by default")
@@ -111,7 +114,7 @@ def main(words: Sequence[str] | None = None) -> int:
     cv2.setNumThreads(1)
     try:
         dataset = load(options.dataset, options.part)
-        systems = {"calque": measure_calque(dataset, options.workers, options.keep)}
+        systems = {"calque": measure_calque(dataset, options.workers, options.keep, options.layout)}
         for name in others:
             systems[name] = measure_baseline(name, dataset, options.cache)
     except CalqueError as error:

@@ -62,24 +62,25 @@ class Built:
         return {
             "images": self.images,
             "features": self.features,
+            "features_per_image": self.features / self.images,
             "seconds_per_image_added": self.seconds / self.images,
             "bytes_per_image": self.size / self.images,
             "bytes_per_feature": self.size / self.features,
         }
 
 
-def build(dataset: Dataset, folder: Path, workers: int | None = None) -> Built:
-    """Index a set in `folder`, unless that has been done.
+def build(dataset: Dataset, folder: Path, workers: int | None = None, layout: str = "") -> Built:
+    """Index a set in `folder`, its pages with the layout that a segmenter finds, unless that has been done.
 
     Raises
     ------
     CalqueError
         If an image could not be added: figures of a part of a set would mislead.
     """
-    path, seconds = folder / f"{dataset.name}.calque", math.nan
+    path, seconds = folder / f"{dataset.name}{'-' if layout else ''}{layout}.calque", math.nan
     if not path.exists():
         start = time.perf_counter()
-        with Index.create(path) as index:
+        with Index.create(path, {"layout": layout}) as index:
             report = index.add([dataset.path(image) for image in dataset.images], workers=workers)
         seconds = time.perf_counter() - start
         if report.failed:
@@ -90,10 +91,12 @@ def build(dataset: Dataset, folder: Path, workers: int | None = None) -> Built:
 
 
 @contextmanager
-def indexed(dataset: Dataset, kept: Path | None = None, workers: int | None = None) -> Iterator[Built]:
+def indexed(
+    dataset: Dataset, kept: Path | None = None, workers: int | None = None, layout: str = ""
+) -> Iterator[Built]:
     """Index a set for as long as the block lasts, or in the folder `kept`, where it may be already."""
     with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
-        yield build(dataset, kept or Path(folder), workers)
+        yield build(dataset, kept or Path(folder), workers, layout)
 
 
 def ask(
@@ -153,9 +156,12 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def arguments(description: str, *, dataset: bool = True) -> argparse.ArgumentParser:
-    """Return the parser of what all benchmarks understand."""
+def arguments(description: str, *, dataset: bool = True, layout: bool = False) -> argparse.ArgumentParser:
+    """Return the parser of what all benchmarks understand, and of ``--layout`` where one indexes pages with it."""
     parser = argparse.ArgumentParser(description=description)
+    if layout:
+        words = "what finds the pictures of pages when they are indexed, such as calque; nothing by default"
+        parser.add_argument("--layout", default="", metavar="NAME", help=words)
     if dataset:
         parser.add_argument("dataset", choices=NAMES)
         parser.add_argument("--part", choices=PARTS, default="test", help="which queries (default: test)")
