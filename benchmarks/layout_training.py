@@ -1,0 +1,281 @@
+"""Train the layout network that calque ships: the recipe, seeded. Needs torch; a GPU makes hours into minutes.
+
+```
+python -m benchmarks.layout_material /tmp/material --fonts FOLDER
+python -m benchmarks.layout_training /tmp/material --steps 12000 -o /tmp/layout
+```
+
+Everything about a canvas follows from the seed and its number, so a run sees the same canvases whatever the number of
+processes that draw them; the sums of a GPU differ in the last digits from run to run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from benchmarks.layout_material import IGNORED, Material, Target
+from benchmarks.layout_model import COARSE, FINE, LayoutModel, parameters
+from benchmarks.layout_scans import scanned
+from matcher.layout import PICTURES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Canvases", "average", "losses", "train"]
+
+_LONG, _SHORT = 1024, 768
+_SMALL, _LARGE = 48, 72
+"""Shorter side, in pixels, from which on boxes belong to the coarse map, and up to which to the fine one."""
+
+_POOL = 250
+"""Batches kept to be learned from again, chosen at random: 13 GB at 16 canvases a batch."""
+
+_CLASS_WEIGHTS = (1.0, 1.0, 2.0, 4.0, 4.0)
+"""Of background, text, illustration, ornament, initial in the loss of pixels."""
+
+
+class Canvases(Dataset[tuple[Tensor, ...]]):
+    """Canvas `i` is drawn from the seed (`seed`, i); each eighth batch is landscape."""
+
+    def __init__(self, material: Material, seed: int, batch: int, many: int) -> None:
+        self._material, self._seed, self._batch, self._many = material, seed, batch, many
+
+    def __len__(self) -> int:
+        return self._many
+
+    def __getitem__(self, number: int) -> tuple[Tensor, ...]:
+        cv2.setNumThreads(1)
+        wide = (number // self._batch) % 8 == 7
+        size = (_LONG, _SHORT) if wide else (_SHORT, _LONG)
+        sheet = scanned(self._material, np.random.default_rng([self._seed, number]), *size)
+        target = sheet.target(FINE)
+        arrays = [np.ascontiguousarray(sheet.pixels.transpose(2, 0, 1)), target.classes]
+        for step in (FINE, COARSE):
+            arrays += _assigned(target, step, sheet.pixels.shape[:2])
+        return tuple(torch.from_numpy(array) for array in arrays)
+
+
+def _assigned(target: Target, step: int, shape: tuple[int, ...]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return for each cell the kind of picture in whose middle it lies (0 none, -1 unsaid), and the picture's edges."""
+    high, wide = shape[0] // step, shape[1] // step
+    kinds = np.zeros((high, wide), np.int8)
+    edges = np.zeros((4, high, wide), np.float32)
+    unsaid = cv2.resize(target.classes, (wide, high), interpolation=cv2.INTER_NEAREST) == IGNORED
+    kinds[unsaid] = -1
+    areas = (target.boxes[:, 3] - target.boxes[:, 1]) * (target.boxes[:, 4] - target.boxes[:, 2])
+    for kind, left, top, right, bottom in target.boxes[np.argsort(-areas)]:
+        side = min(right - left, bottom - top)
+        if side > _LARGE if step == FINE else side < _SMALL:
+            continue
+        x0, y0, x1, y1 = (value / step for value in (left, top, right, bottom))
+        kinds[_cells(y0, y1), _cells(x0, x1)] = -1
+        inset_x, inset_y = 0.25 * (x1 - x0), 0.25 * (y1 - y0)
+        rows, columns = _cells(y0 + inset_y, y1 - inset_y), _cells(x0 + inset_x, x1 - inset_x)
+        kinds[rows, columns] = int(kind) + 1
+        edges[:, rows, columns] = np.array([left, top, right, bottom], np.float32)[:, None, None]
+    return kinds, edges
+
+
+def _cells(start: float, stop: float) -> slice:
+    """Return the cells whose middles lie between two places, or the one between them."""
+    first, last = math.ceil(start - 0.5), math.floor(stop - 0.5)
+    if last < first:
+        first = last = max(0, int((start + stop) / 2))
+    return slice(max(first, 0), last + 1)
+
+
+def _box_losses(said: Tensor, kinds: Tensor, edges: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the losses of kinds (focal), of boxes (generalised IoU) and of how good a box is (its IoU)."""
+    said = said.float()
+    known = kinds >= 0
+    wanted = functional.one_hot(kinds.clamp(min=0).long(), len(PICTURES) + 1)[..., 1:].permute(0, 3, 1, 2).float()
+    logits = said[:, : len(PICTURES)]
+    chance = logits.sigmoid()
+    right = torch.where(wanted > 0, chance, 1 - chance)
+    balance = torch.where(wanted > 0, 0.3, 0.7)
+    focal = balance * (1 - right) ** 2 * functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    inside = kinds > 0
+    many = inside.sum().clamp(min=1)
+    kind_loss = (focal.sum(dim=1) * known).sum() / many
+    if not inside.any():
+        return kind_loss, logits.sum() * 0, logits.sum() * 0
+    high, wide = kinds.shape[1:]
+    y = (torch.arange(high, device=said.device) + 0.5)[:, None].expand(high, wide) * step
+    x = (torch.arange(wide, device=said.device) + 0.5)[None].expand(high, wide) * step
+    far = said[:, len(PICTURES) + 1 :].clamp(-4, 6.5).exp() * step
+    boxes = torch.stack([x - far[:, 0], y - far[:, 1], x + far[:, 2], y + far[:, 3]], dim=-1)[inside]
+    truth = edges.permute(0, 2, 3, 1)[inside]
+    low, high_ = torch.maximum(boxes[:, :2], truth[:, :2]), torch.minimum(boxes[:, 2:], truth[:, 2:])
+    shared = (high_ - low).clamp(min=0).prod(dim=1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (truth[:, 2:] - truth[:, :2]).prod(dim=1) - shared
+    hull = (torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])).prod(dim=1)
+    iou = shared / area
+    box_loss = (1 - iou + (hull - area) / hull).mean()
+    quality = functional.binary_cross_entropy_with_logits(said[:, len(PICTURES)][inside], iou.detach())
+    return kind_loss, box_loss, quality
+
+
+def losses(outputs: tuple[Tensor, Tensor, Tensor], targets: tuple[Tensor, ...]) -> Tensor:
+    """Return the five losses of a batch: pixels' classes, their overlap (dice), kinds, boxes, quality of boxes."""
+    classes, kinds_fine, edges_fine, kinds_coarse, edges_coarse = targets
+    said, small, large = outputs
+    said = said.float()
+    weights = torch.tensor(_CLASS_WEIGHTS, device=said.device)
+    known = classes != IGNORED
+    truth = torch.where(known, classes, 0).long()
+    each = functional.cross_entropy(said, truth, weight=weights, reduction="none")
+    entropy = (each * known).sum() / known.sum().clamp(min=1)
+    chances = said.softmax(dim=1) * known[:, None]
+    wanted = functional.one_hot(truth, len(_CLASS_WEIGHTS)).permute(0, 3, 1, 2) * known[:, None]
+    shared, total = (chances * wanted).sum(dim=(0, 2, 3)), (chances + wanted).sum(dim=(0, 2, 3))
+    dice = (1 - (2 * shared + 1) / (total + 1)).mean()
+    fine = _box_losses(small, kinds_fine, edges_fine, FINE)
+    coarse = _box_losses(large, kinds_coarse, edges_coarse, COARSE)
+    return torch.stack([entropy, 0.5 * dice, *(a + b for a, b in zip(fine, coarse, strict=True))])
+
+
+def train(
+    material: Material,
+    out: Path,
+    *,
+    steps: int,
+    minutes: float = math.inf,
+    start: Path | None = None,
+    batch: int = 16,
+    again: int = 2,
+    rate: float = 2e-3,
+    seed: int = 1,
+    processes: int = 16,
+) -> LayoutModel:
+    """Train a network; write ``layout.pt``, its moving average, and ``log.jsonl`` as it goes.
+
+    Parameters
+    ----------
+    material : Material
+    out : path
+        A folder.
+    steps, batch : int
+        Batches that are drawn, and canvases in each.
+    minutes : float
+        The run ends after these, or after `steps`, whichever comes first; the learning rate falls accordingly.
+    start : path, optional
+        Weights to begin with.
+    again : int
+        Each canvas is learned from this many more times, later: a GPU learns faster than processes draw.
+    rate : float
+        Highest learning rate of AdamW, after a fiftieth of the steps; then it falls as a cosine.
+    seed, processes : int
+        Processes draw the canvases.
+    """
+    torch.manual_seed(seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    out.mkdir(parents=True, exist_ok=True)
+    model = LayoutModel().to(device, memory_format=torch.channels_last)
+    if start is not None:
+        model.load_state_dict(torch.load(start, map_location=device, weights_only=True))
+    mean = copy.deepcopy(model).eval()
+    decayed = [weights for weights in model.parameters() if weights.ndim > 1]
+    plain = [weights for weights in model.parameters() if weights.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=rate)
+    print(f"{parameters(model) / 1e6:.2f} million weights, {device}", flush=True)
+    loader = DataLoader(
+        Canvases(material, seed, batch, steps * batch),
+        batch_size=batch,
+        num_workers=processes,
+        pin_memory=device == "cuda",
+        prefetch_factor=4 if processes else None,
+    )
+    began, sums, learned = time.monotonic(), torch.zeros(5, device=device), 0
+    pool: list[tuple[Tensor, ...]] = []
+    rng = np.random.default_rng(seed)
+    for step, drawn in enumerate(loader, start=1):
+        done = max(step / steps, (time.monotonic() - began) / (60 * minutes))
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1.0, done * 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
+        moved = tuple(array.to(device, non_blocking=True) for array in drawn)
+        pool.append((moved[0].contiguous(memory_format=torch.channels_last), *moved[1:]))
+        turn = [len(pool) - 1, *rng.integers(len(pool), size=again).tolist()]
+        for canvases in (pool[number] for number in turn):
+            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+                parts = losses(model(canvases[0].float() / 255), canvases[1:])
+            optimizer.zero_grad(set_to_none=True)
+            parts.sum().backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            learned += 1
+            sums += parts.detach()
+            average(mean, model, min(0.9995, learned / (learned + 20)))
+        if len(pool) > _POOL:
+            pool.pop(int(rng.integers(len(pool))))
+        if step % 100 == 0 or step == steps or done >= 1:
+            names = ("classes", "overlap", "kinds", "boxes", "quality")
+            means = {
+                name: round(float(value) / (100 * (1 + again)), 4) for name, value in zip(names, sums, strict=True)
+            }
+            rated = step * batch / (time.monotonic() - began)
+            line = json.dumps({"step": step, "learned": learned, **means, "canvases_per_second": round(rated, 1)})
+            print(line, flush=True)
+            with (out / "log.jsonl").open("a") as log:
+                log.write(line + "\n")
+            sums.zero_()
+            torch.save(mean.state_dict(), out / "layout.new")
+            (out / "layout.new").replace(out / "layout.pt")
+        if done >= 1:
+            break
+    return mean
+
+
+@torch.no_grad()
+def average(mean: nn.Module, model: nn.Module, keep: float) -> None:
+    """Move the averaged model towards the trained one."""
+    pairs = list(zip(mean.state_dict().values(), model.state_dict().values(), strict=True))
+    old, new = zip(*(pair for pair in pairs if pair[0].dtype.is_floating_point), strict=True)
+    torch._foreach_lerp_(old, new, 1 - keep)
+    for counted, counting in (pair for pair in pairs if not pair[0].dtype.is_floating_point):
+        counted.copy_(counting)
+
+
+def main() -> None:
+    """Train from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("material", type=Path)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--minutes", type=float, default=math.inf)
+    parser.add_argument("--start", type=Path, help="weights to begin with")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--held-out", type=int, default=0, help="keep each n-th book for validation")
+    parser.add_argument("--processes", type=int, default=16)
+    asked = parser.parse_args()
+    material = Material(asked.material, asked.held_out)
+    train(
+        material,
+        asked.out,
+        steps=asked.steps,
+        minutes=asked.minutes,
+        start=asked.start,
+        rate=asked.rate,
+        batch=asked.batch,
+        seed=asked.seed,
+        processes=asked.processes,
+    )
+
+
+if __name__ == "__main__":
+    main()
