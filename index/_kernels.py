@@ -7,7 +7,15 @@ import numpy as np
 
 from matcher._instructions import popcount, prefetch
 
-__all__ = ["agreeing_postings", "agreements_on", "nearest_words", "postings_between", "tally"]
+__all__ = [
+    "agreeing_postings",
+    "agreements_on",
+    "nearest_words",
+    "postings_between",
+    "probes_by_cell",
+    "sign",
+    "tally",
+]
 
 _U64 = nb.types.Array(nb.uint64, 1, "C", readonly=True)
 _U16 = nb.types.Array(nb.uint16, 1, "C", readonly=True)
@@ -16,6 +24,7 @@ _I32 = nb.types.Array(nb.int32, 1, "C", readonly=True)
 _U8 = nb.types.Array(nb.uint8, 1, "C", readonly=True)
 _F32 = nb.types.Array(nb.float32, 1, "C", readonly=True)
 _F32_2 = nb.types.Array(nb.float32, 2, "C", readonly=True)
+_I8_2 = nb.types.Array(nb.int8, 2, "C", readonly=True)
 _BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
 
 _LINE = 8
@@ -142,6 +151,49 @@ def postings_between(words, offsets, images, wanted, low, high):  # type: ignore
             places[count], rows[count] = place, i
             count += 1
     return places, rows
+
+
+@nb.njit(nb.void(_F32_2, nb.int64, nb.int32[::1], nb.int64[::1]), cache=True, nogil=True)
+def probes_by_cell(distances, probes, rows, bounds):  # type: ignore[no-untyped-def] # types: signature
+    """List for each cell the descriptors that it is one of the `probes` nearest cells of.
+
+    `distances` (n, c) of each descriptor from each cell. Fills `rows` (n × probes) and `bounds` (c + 1): those of cell
+    `c` are ``rows[bounds[c]:bounds[c + 1]]``, ascending.
+    """
+    n, cells = distances.shape
+    nearest = np.zeros((n, probes), dtype=np.int32)
+    kept = np.empty(probes, dtype=np.float32)
+    bounds[:] = 0
+    for i in range(n):
+        kept[:] = np.inf
+        for cell in range(cells):
+            distance = distances[i, cell]
+            if distance < kept[probes - 1]:
+                k = probes - 1
+                while k > 0 and kept[k - 1] > distance:
+                    kept[k], nearest[i, k] = kept[k - 1], nearest[i, k - 1]
+                    k -= 1
+                kept[k], nearest[i, k] = distance, cell
+        for k in range(probes):
+            bounds[nearest[i, k] + 1] += 1
+    for cell in range(cells):
+        bounds[cell + 1] += bounds[cell]
+    fill = bounds[:-1].copy()
+    for i in range(n):
+        for k in range(probes):
+            rows[fill[nearest[i, k]]] = i
+            fill[nearest[i, k]] += 1
+
+
+@nb.njit(nb.void(_F32_2, _I8_2, _I32, nb.float32, nb.uint64[::1]), cache=True, nogil=True)
+def sign(projections, medians, words, step, signatures):  # type: ignore[no-untyped-def] # types: signature
+    """Fill `signatures` (n): bit `q` says whether projection `q` lies above the word's median, in units of `step`."""
+    for i in range(words.size):
+        word, bits = words[i], np.uint64(0)
+        for q in range(64):
+            high = projections[i, q] > np.float32(medians[word, q]) * step
+            bits |= np.uint64(high) << np.uint64(q)
+        signatures[i] = bits
 
 
 @nb.njit(

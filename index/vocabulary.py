@@ -116,13 +116,10 @@ class Vocabulary:
         # Squared distances up to the descriptor's own length, which is one.
         with one_blas_thread():
             to_cells = (self.cells**2).sum(axis=1) - 2 * (descriptors @ self.cells.T)
-        probed = np.argpartition(to_cells, probes - 1, axis=1)[:, :probes].ravel()
-        order = np.argsort(probed, kind="stable")
-        bounds = np.searchsorted(probed[order], np.arange(len(self.cells) + 1))
+        rows, bounds = np.empty(n * probes, dtype=np.int32), np.empty(len(self.cells) + 1, dtype=np.int64)
+        kernels.probes_by_cell(to_cells, probes, rows, bounds)
         columns, lengths = _by_component(self)
-        kernels.nearest_words(
-            descriptors, (order // probes).astype(np.int32), bounds, columns, lengths, self.cell_offsets, best, chosen
-        )
+        kernels.nearest_words(descriptors, rows, bounds, columns, lengths, self.cell_offsets, best, chosen)
         return chosen
 
     def project(self, descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -140,8 +137,9 @@ class Vocabulary:
         words : int, shape (n,)
             The word of each, not negative.
         """
-        bits = projections > self.medians[words].astype(np.float32) * MEDIAN_STEP
-        return np.packbits(bits, axis=1, bitorder="little").view(np.uint64).ravel()
+        signatures = np.empty(len(words), dtype=np.uint64)
+        kernels.sign(projections, self.medians, words.astype(np.int32), MEDIAN_STEP, signatures)
+        return signatures
 
     def save(self, path: Path) -> None:
         """Write the vocabulary to an HDF5 file, wholly or not at all."""

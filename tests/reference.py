@@ -74,6 +74,18 @@ def postings_between(words, offsets, images, wanted, low, high):
     ]
 
 
+def probes_by_cell(distances, probes):
+    """Twin of `index._kernels.probes_by_cell`; returns the rows that probe each cell."""
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :probes]
+    return [np.flatnonzero((nearest == cell).any(axis=1)).tolist() for cell in range(distances.shape[1])]
+
+
+def sign(projections, medians, words, step):
+    """Twin of `index._kernels.sign`; returns the signatures."""
+    bits = projections > medians[words] * step
+    return [sum(1 << int(bit) for bit in np.flatnonzero(row)) for row in bits]
+
+
 def nearest_words(descriptors, words, wanted):
     """Twin of `index.vocabulary.Vocabulary.assign` that looks at every word; returns them and their distances."""
     distances = np.linalg.norm(descriptors[:, None, :].astype(float) - words[None, :, :].astype(float), axis=2)

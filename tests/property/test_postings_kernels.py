@@ -87,6 +87,28 @@ def test_postings_between(seed, n_words, n, images):
 
 
 @EXAMPLES
+@given(SEEDS, st.integers(0, 20), st.integers(1, 12), st.integers(1, 6))
+def test_probes_by_cell(seed, n, cells, probes):
+    distances = np.random.default_rng(seed).integers(0, 9, (n, cells)).astype(np.float32)  # many are equal
+    probes = min(probes, cells)
+    rows, bounds = np.empty(n * probes, np.int32), np.empty(cells + 1, np.int64)
+    kernels.probes_by_cell(distances, probes, rows, bounds)
+    by_cell = [rows[bounds[cell] : bounds[cell + 1]].tolist() for cell in range(cells)]
+    assert by_cell == reference.probes_by_cell(distances, probes)
+
+
+@EXAMPLES
+@given(SEEDS, st.integers(0, 20))
+def test_sign(seed, n):
+    rng = np.random.default_rng(seed)
+    projections, medians = rng.normal(0, 0.2, (n, 64)).astype(np.float32), rng.integers(-128, 128, (9, 64))
+    words, signatures = rng.integers(0, 9, n).astype(np.int32), np.empty(n, np.uint64)
+    projections[::2] = np.round(projections[::2] * 256) / 256  # as high as a median may be
+    kernels.sign(projections, medians.astype(np.int8), words, 1 / 256, signatures)
+    assert signatures.tolist() == reference.sign(projections, medians, words, 1 / 256)
+
+
+@EXAMPLES
 @given(SEEDS, st.integers(0, 20), st.integers(1, 5), st.sampled_from([8, 16, 128]))
 def test_looking_through_all_cells_finds_the_nearest_words(seed, n, wanted, size):
     rng = np.random.default_rng(seed)
