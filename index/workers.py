@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from index.memory import keep_freed_memory
+from index.memory import huge_pages, keep_freed_memory
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class _Worker:
         self.tasks: deque[int] = deque()
         self.ready = False
         self.process = context.Process(target=_work, args=(theirs, prepare, arguments), daemon=True)
-        with _interrupts_blocked():
+        with _interrupts_blocked(), huge_pages():
             self.process.start()
         theirs.close()
 
