@@ -80,6 +80,18 @@ def test_pages_on_stdout(scans: Path, collection: Collection, calque: Calque) ->
     assert pages[4]["regions"] == []
 
 
+def test_the_network_that_comes_with_calque(scans: Path, collection: Collection, calque: Calque) -> None:
+    done = calque("segment", scans, "--workers", "1")
+    assert done.returncode == 1, done.stderr  # for broken.jpg
+    pages = {page["image"].rpartition("/")[2]: page["regions"] for page in map(json.loads, done.stdout.splitlines())}
+    for name in ("a/camera.jpg", "b/coins.jpg"):
+        (picture,) = [region for region in pages[name[2:]] if region["kind"] != "text"]
+        assert picture["kind"] == "illustration"
+        assert Region(*picture["box"]).iou(Region(*collection.boxes[name])) > 0.8
+    assert {region["kind"] for region in pages["text.png"]} == {"text"}
+    assert pages["white ümlaut.png"] == []
+
+
 def test_every_form_tells_the_same(segmented: Path, scans: Path) -> None:
     pages = {page["image"]: page["regions"] for page in lines(segmented / "layouts.jsonl")}
     kinds = {name: sorted(region["kind"] for region in regions) for name, regions in pages.items()}
