@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Addition"]
 
 _BATCH_IMAGES = 512
-_BATCH_FEATURES = 4 << 20
+_BATCH_FEATURES = 1 << 20
 _BATCH_SECONDS = 60.0
 """Work that a power cut may cost."""
 
