@@ -231,10 +231,10 @@ class ClusterPool(Generic[Task, Result]):
             while True:
                 ended.append(self._ended.get_nowait())
         futures = {number: self._under_way.pop(number) for number in ended}
-        finished = {number: future for number, future in futures.items() if future.status == "finished"}
-        # Skipping: what is lost on its way here is done again, and that may fail.
+        # What is lost with its worker before it is here is done again meanwhile, and that may fail.
+        awaited = {number: future for number, future in futures.items() if future.status not in ("error", "cancelled")}
         try:
-            found = self._cluster.client.gather(finished, errors="skip")
+            found = self._cluster.client.gather(awaited, errors="skip")
         except (OSError, RuntimeError) as error:
             raise self._cluster.lost() from error
         for number, future in futures.items():
@@ -299,7 +299,14 @@ def _do(work: _Work, file: Path | None, task: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
-    return {name: metadata.version(name) for name in _ALIKE}
+    return {name: _version(name) for name in _ALIKE}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:  # run from where it lies
+        return "of no known version"
 
 
 def _compare(worker: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
