@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["read_queries", "search"]
 
 _QUERY_KEYS = {"id", "image", "region", "page"}
-_COLUMNS = ["rank", "image", "page", "zone", "region", "relation", "rotation", "inliers", "false_alarms", "score"]
+_COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers", "false_alarms", "score", "zone"]
 
 
 @click.command()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from matcher.types import Match, Region
 
-__all__ = ["Answer", "Hit", "Query", "answer_as_dict", "flattened"]
+__all__ = ["Answer", "Hit", "Query", "answer_as_dict", "flattened", "zone_as_dict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +110,12 @@ def _hit_as_dict(hit: Hit) -> dict[str, Any]:
         "region": [_rounded(value, 1) for value in match.region.as_list()],
         "polygon": [[_rounded(x, 1), _rounded(y, 1)] for x, y in match.polygon.tolist()],
         "transform": match.transform.matrix.tolist(),
-        "zone": None if hit.zone is None else _zone_as_dict(hit.zone),
+        "zone": None if hit.zone is None else zone_as_dict(hit.zone),
     }
 
 
-def _zone_as_dict(zone: Zone) -> dict[str, Any]:
+def zone_as_dict(zone: Zone) -> dict[str, Any]:
+    """Return a picture of an image in the form the command line prints."""
     return {
         "id": zone.id,
         "kind": zone.kind,

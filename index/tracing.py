@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from index._sqlite import from_sql, to_sql
+from index.annotations import Zone
+from index.answers import zone_as_dict
 from index.journal import JournalFile
 from index.search import Answer, Hit, Query, search
 from index.sources import SourceFailure, expand
 from index.store import Index
 from matcher.errors import InputError
-from matcher.types import Match, Transform
+from matcher.types import Match, Region, Transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -230,6 +232,7 @@ def _told(hit: Hit) -> str:
             "polygon": match.polygon.tolist(),
             "inliers": match.inliers,
             "log_false_alarms": match.log_false_alarms,
+            "zone": None if hit.zone is None else zone_as_dict(hit.zone),
         }
     )
 
@@ -247,4 +250,8 @@ def _hit(rank: int, image: str | bytes, path: str | bytes, told: str, query_poin
         inliers=values["inliers"],
         log_false_alarms=values["log_false_alarms"],
     )
-    return Hit(rank, from_sql(image), from_sql(path), values["page"], values["score"], values["false_alarms"], match)
+    zone = values.get("zone")  # which earlier journals did not know
+    if zone is not None:
+        zone = Zone(zone["kind"], Region(*zone["box"]), score=zone["score"], origin=zone["origin"], id=zone["id"])
+    place = from_sql(image), from_sql(path), values["page"]
+    return Hit(rank, *place, values["score"], values["false_alarms"], match, zone)

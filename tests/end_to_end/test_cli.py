@@ -100,6 +100,7 @@ def test_every_format_gives_the_same_hits(scans_index: Path, photograph: Path, c
         "false",
         "alarms",
         "score",
+        "zone",
     ]
     assert [row.split()[1] for row in lines] == [hit["image"] for hit in hits]
 
