@@ -42,7 +42,7 @@ def scheduler() -> Iterator[str]:
     """The address of a cluster whose scheduler calls a task a killer as soon as one worker has died under it."""
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as made,
     ):
         yield made.scheduler_address
 
@@ -228,7 +228,7 @@ def test_where_there_is_no_cluster_the_remedy_is_named(monkeypatch: pytest.Monke
     with pytest.raises(CalqueError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 .*`dask scheduler`"):
         Cluster("tcp://127.0.0.1:9", patience=0.3)
     with (
-        distributed.LocalCluster(n_workers=0, dashboard_address=None) as empty,
+        distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
         pytest.raises(CalqueError, match=r"has no workers; start some with `dask worker tcp://"),
     ):
         Cluster(empty.scheduler_address, patience=0.3)
