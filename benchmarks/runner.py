@@ -39,6 +39,7 @@ __all__ = [
     "indexed",
     "machine",
     "report",
+    "resident",
     "spread",
     "table",
 ]
@@ -154,6 +155,12 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def resident() -> dict[str, float]:
+    """Return this process's megabytes in memory: its own, and those of files that are mapped."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    return {name: int(status[key].split()[0]) / 1000 for name, key in (("own", "RssAnon"), ("mapped", "RssFile"))}
 
 
 def arguments(description: str, *, dataset: bool = True, layout: bool = False) -> argparse.ArgumentParser:

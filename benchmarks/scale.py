@@ -29,8 +29,9 @@ import numpy as np
 from benchmarks.costs import MadeUpPages, forget
 from benchmarks.datasets import load
 from benchmarks.metrics import Found, evaluate
-from benchmarks.runner import EVERYTHING, arguments, build, machine, report, spread, table
+from benchmarks.runner import EVERYTHING, arguments, build, machine, report, resident, spread, table
 from benchmarks.scale_filling import Pool, fill, pool_of
+from benchmarks.scale_peers import PEERS, measure_peer
 from index import verification
 from index.asking import QUERY_FEATURES, extract
 from index.encoding import EncodedImage
@@ -139,7 +140,7 @@ def searching(path: Path, dataset: Dataset, queries: Sequence[tuple[Query, Extra
         searcher = _Searcher(index, index.vocabulary, pool, len(verification.RELATIONS), None, False)
         names = {str(dataset.path(image)): image for image in dataset.images}
         stages: dict[str, list[float]] = defaultdict(list)
-        answers, voted, streamed, touched = {}, {}, [], []
+        answers, voted, streamed, touched, alone = {}, {}, [], [], []
         for (query, features), truth in zip(queries, dataset.queries, strict=True):
             seconds: dict[str, list[float]] = defaultdict(list)
             ballots: list[list[Ballot]] = []
@@ -162,6 +163,10 @@ def searching(path: Path, dataset: Dataset, queries: Sequence[tuple[Query, Extra
             start = time.perf_counter()
             touched.append(sum(pool.map(_streamed, product(signed, index.segments))))
             streamed.append(time.perf_counter() - start)
+            plain = [ballots[0][0].variant]
+            start = time.perf_counter()
+            lister._ranked(lister.vote(plain, lister.sign(plain))[0], 100)
+            alone.append(time.perf_counter() - start)
     figures = evaluate(dataset, answers)
     milliseconds = {name: spread([1000 * s for s in values]) for name, values in stages.items()}
     return {
@@ -175,9 +180,10 @@ def searching(path: Path, dataset: Dataset, queries: Sequence[tuple[Query, Extra
         "ms_first_query_after_reboot": 1000 * first,
         "ms": milliseconds,
         "ms_streaming": spread([1000 * s for s in streamed]),
+        "ms_of_votes_as_it_is": spread([1000 * s for s in alone]),
         "megabytes_touched": float(np.median(touched)) / 1e6,
         "vote_of_streaming": float(np.median(np.array(stages["vote"]) / streamed)),
-        "megabytes_resident": _resident(),
+        "megabytes_resident": resident(),
     }
 
 
@@ -208,12 +214,6 @@ def _read(starts, stops, signatures):  # type: ignore[no-untyped-def] # types: s
         for k in range(starts[e], stops[e]):
             seen ^= signatures[k]
     return seen
-
-
-def _resident() -> dict[str, float]:
-    """Return this process's megabytes: its own, and those of files that are mapped and in memory."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {name: int(status[key].split()[0]) / 1000 for name, key in (("own", "RssAnon"), ("mapped", "RssFile"))}
 
 
 def keeping(path: Path, folder: Path, compacts: bool) -> dict[str, float]:
@@ -295,6 +295,28 @@ def _costs(size: int, figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _beside(size: int, figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of calque's votes and of the peers."""
+    ours = {
+        "": f"{size} calque, votes",
+        "R@1 of votes": figures["recall_at_1_of_votes"],
+        "ms p50": figures["ms_of_votes_as_it_is"]["median"],
+        "s to fill": figures["seconds_to_fill"],
+        "MB": figures["bytes"] / 1e6,
+    }
+    return [ours] + [
+        {
+            "": f"{size} {name}",
+            "R@1 of votes": figures[name]["recall_at_1_of_votes"],
+            "ms p50": figures[name]["ms"]["median"],
+            "s to fill": figures[name]["seconds_to_fill"],
+            "MB": figures[name]["megabytes"],
+        }
+        for name in PEERS
+        if name in figures
+    ]
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the benchmark on the command-line arguments `words`, return the exit status."""
     parser = arguments("Measure searching and keeping up as an index grows.", dataset=False)
@@ -303,9 +325,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--part", choices=("dev", "test"), default="test", help="which queries (default: test)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="ask every Nth query only")
     parser.add_argument("--compact", type=int, default=100_000, metavar="N", help="compact up to this size")
-    parser.add_argument("--peers", default="", metavar="LIST", help="others to ask: faiss,asmk,pycolmap")
+    parser.add_argument("--peers", default="", metavar="LIST", help=f"others to ask: {','.join(PEERS)}")
+    parser.add_argument("--peers-to", type=int, default=100_000, metavar="N", help="ask them up to this size")
     options = parser.parse_args(words)
     sizes = [int(size) for size in options.sizes.split(",")]
+    peers = [name for name in options.peers.split(",") if name]
+    if unknown := set(peers) - PEERS.keys():
+        parser.error(f"no peer called {min(unknown)!r}: choose of {', '.join(PEERS)}")
     cv2.setNumThreads(1)
     results: dict[int, dict[str, Any]] = {}
     try:
@@ -323,13 +349,20 @@ def main(words: Sequence[str] | None = None) -> int:
             results[size] |= searching(path, dataset, queries)
             results[size]["seconds"] = keeping(path, options.folder, size <= options.compact)
             print(f"{size} images: done", file=sys.stderr)
+            if peers and size <= options.peers_to:
+                with Index.open(path) as index:
+                    known = _pool(options.folder, dataset, index), index.vocabulary, index.settings
+                for name in peers:
+                    results[size][name] = measure_peer(name, size, dataset, queries, *known)
+                    print(f"{size} images: {name} done", file=sys.stderr)
     except CalqueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     about = machine()
     print(f"{len(queries)} queries of part {options.part}; {about}\n")
     print(table([_row(size, figures) for size, figures in results.items()]) + "\n")
-    print(table([_costs(size, figures) for size, figures in results.items()]))
+    print(table([_costs(size, figures) for size, figures in results.items()]) + "\n")
+    print(table([row for size, figures in results.items() for row in _beside(size, figures)]))
     report({"part": options.part, "machine": about, "sizes": results}, options.json)
     return 0
 
