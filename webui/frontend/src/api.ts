@@ -165,8 +165,8 @@ export type Comparison = Registered | { a: Side; b: Side; found: false };
 
 export interface BlockVerdict {
   verdict: "same" | "copy" | "unsure";
-  agreement: number;
-  deformation: number;
+  agreement: number | null;
+  deformation: number | null;
   coverage: [a: number, b: number];
   lost_on_a: { kind: string; region: Box }[];
   lost_on_b: { kind: string; region: Box }[];

@@ -85,9 +85,9 @@ export function ImageLink({ index, id, children }: { index: string; id: number; 
   return <a href={address(index, `image/${id}`)}>{children}</a>;
 }
 
-/** What is known of an image, without what its title says already. */
-export function known(shown: { title: string; metadata: Metadata }): [name: string, value: string][] {
-  return Object.entries(shown.metadata).filter(([key, value]) => value !== shown.title && key !== "path");
+/** What is known of an image, without what its title and its name say already. */
+export function known(shown: { title: string; metadata: Metadata }, path: string): [name: string, value: string][] {
+  return Object.entries(shown.metadata).filter(([, value]) => value !== shown.title && !path.endsWith(value));
 }
 
 /** Key and value, line by line. */

@@ -69,7 +69,7 @@ export function LitCrop({ shown, region, polygon, alt }: LitProps) {
         width={Math.round(width)}
         height={Math.round(height)}
       />
-      <svg viewBox={`${x} ${y} ${width} ${height}`} preserveAspectRatio="none" aria-hidden="true">
+      <svg viewBox={`${x} ${y} ${width} ${height}`} aria-hidden="true">
         <path
           class="dim"
           fill-rule="evenodd"

@@ -59,3 +59,10 @@ export function stretched(box: Box, dx: number, dy: number, size: readonly [numb
   const [x, y, width, height] = box;
   return [x, y, Math.min(Math.max(width + dx, 8), size[0] - x), Math.min(Math.max(height + dy, 8), size[1] - y)];
 }
+
+/** How far two boxes are the same place: intersection over union, 0 to 1. */
+export function sameness([ax, ay, aw, ah]: Box, [bx, by, bw, bh]: Box): number {
+  const wide = Math.max(0, Math.min(ax + aw, bx + bw) - Math.max(ax, bx));
+  const high = Math.max(0, Math.min(ay + ah, by + bh) - Math.max(ay, by));
+  return (wide * high) / (aw * ah + bw * bh - wide * high);
+}

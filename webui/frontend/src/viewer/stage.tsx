@@ -2,8 +2,9 @@
 
 import OpenSeadragon from "openseadragon";
 import { useEffect, useState } from "preact/hooks";
-import type { Point } from "../api";
+import type { Box, Point } from "../api";
 import { t } from "../words";
+import { cornersOf } from "./shapes";
 import { onScreen, useView, Viewer, ZoomButtons } from "./viewer";
 
 export const WAYS = ["side", "swipe", "fade", "overlay", "blink", "difference", "proof"] as const;
@@ -11,30 +12,38 @@ export type Way = (typeof WAYS)[number];
 
 type Open = OpenSeadragon.Viewer | null;
 
+/** What is drawn upon the pictures, in pixels of them. */
+export interface Marks {
+  /** Details found on both. */
+  points: readonly Point[];
+  /** Lines that are broken on the one or on the other. */
+  breaks: readonly { on: "a" | "b"; box: Box }[];
+}
+
 interface Props {
   pictures: Readonly<Record<"a" | "b" | "overlay" | "difference" | "proof", string>>;
   names: readonly [a: string, b: string];
   way: Way;
-  /** Inliers in pixels of the pictures; null: not shown. */
-  points: readonly Point[] | null;
+  marks: Marks;
 }
 
 const BLINK = 650;
+const NONE: Marks = { points: [], breaks: [] };
 
-export function Stage({ pictures, names, way, points }: Props) {
-  if (way === "side") return <SideBySide pictures={pictures} names={names} points={points} />;
+export function Stage({ pictures, names, way, marks }: Props) {
+  if (way === "side") return <SideBySide pictures={pictures} names={names} marks={marks} />;
   if (way === "swipe" || way === "fade" || way === "blink") {
-    return <Through pictures={pictures} names={names} way={way} points={points} />;
+    return <Through pictures={pictures} names={names} way={way} marks={marks} />;
   }
-  return <Single address={pictures[way]} label={t(`way.${way}`)} points={way === "proof" ? null : points} />;
+  return <Single address={pictures[way]} label={t(`way.${way}`)} marks={way === "proof" ? NONE : marks} />;
 }
 
-function Single({ address, label, points }: { address: string; label: string; points: readonly Point[] | null }) {
+function Single({ address, label, marks }: { address: string; label: string; marks: Marks }) {
   const [viewer, setViewer] = useState<Open>(null);
   return (
     <div class="stage">
       <Viewer sources={[address]} label={label} onOpen={setViewer}>
-        <Dots viewer={viewer} points={points} />
+        <Drawn viewer={viewer} marks={marks} />
         <ZoomButtons viewer={viewer} />
       </Viewer>
     </div>
@@ -42,7 +51,7 @@ function Single({ address, label, points }: { address: string; label: string; po
 }
 
 /** Two viewers of which each follows the other. */
-function SideBySide({ pictures, names, points }: Omit<Props, "way">) {
+function SideBySide({ pictures, names, marks }: Omit<Props, "way">) {
   const [viewers, setViewers] = useState<readonly [Open, Open]>([null, null]);
   useEffect(() => {
     const [left, right] = viewers;
@@ -52,14 +61,14 @@ function SideBySide({ pictures, names, points }: Omit<Props, "way">) {
     <div class="stage pair">
       <figure>
         <Viewer sources={[pictures.a]} label={names[0]} onOpen={(viewer) => setViewers(([, other]) => [viewer, other])}>
-          <Dots viewer={viewers[0]} points={points} />
+          <Drawn viewer={viewers[0]} marks={marks} />
           <ZoomButtons viewer={viewers[0]} />
         </Viewer>
         <figcaption class="name">{names[0]}</figcaption>
       </figure>
       <figure>
         <Viewer sources={[pictures.b]} label={names[1]} onOpen={(viewer) => setViewers(([other]) => [other, viewer])}>
-          <Dots viewer={viewers[1]} points={points} />
+          <Drawn viewer={viewers[1]} marks={marks} />
         </Viewer>
         <figcaption class="name">{names[1]}</figcaption>
       </figure>
@@ -87,7 +96,7 @@ function together(left: OpenSeadragon.Viewer, right: OpenSeadragon.Viewer): () =
 }
 
 /** The second picture upon the first: up to a line, half through, or in turn with it. */
-function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "swipe" | "fade" | "blink" }) {
+function Through({ pictures, names, way, marks }: Omit<Props, "way"> & { way: "swipe" | "fade" | "blink" }) {
   const [viewer, setViewer] = useState<Open>(null);
   const [share, setShare] = useState(0.5);
   const [upper, setUpper] = useState(true);
@@ -119,7 +128,7 @@ function Through({ pictures, names, way, points }: Omit<Props, "way"> & { way: "
   return (
     <div class="stage">
       <Viewer sources={[pictures.a, pictures.b]} label={names.join(", ")} onOpen={setViewer}>
-        <Dots viewer={viewer} points={points} />
+        <Drawn viewer={viewer} marks={marks} />
         {way === "swipe" && <Divider share={share} onMove={setShare} />}
         <ZoomButtons viewer={viewer} />
       </Viewer>
@@ -174,12 +183,20 @@ function Divider({ share, onMove }: { share: number; onMove: (share: number) => 
   );
 }
 
-function Dots({ viewer, points }: { viewer: Open; points: readonly Point[] | null }) {
+function Drawn({ viewer, marks }: { viewer: Open; marks: Marks }) {
   useView(viewer);
-  if (!points || !viewer?.world.getItemCount()) return null;
+  if (!viewer?.world.getItemCount()) return null;
   return (
     <svg class="drawing">
-      {points.map((point) => {
+      {marks.breaks.map(({ on, box }) => (
+        <polygon
+          class={`break ${on}`}
+          points={cornersOf(box)
+            .map((corner) => onScreen(viewer, corner))
+            .join(" ")}
+        />
+      ))}
+      {marks.points.map((point) => {
         const [x, y] = onScreen(viewer, point);
         return <circle class="inlier" cx={x} cy={y} r={4} />;
       })}

@@ -1,7 +1,7 @@
 /** A picture in deep zoom on which something is marked and looked for: a page of an index, or an upload. */
 
 import type OpenSeadragon from "openseadragon";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { crop, type Box, type Zone } from "../api";
 import { address, adjust, go, shapeOf, shapeParams, type Shape } from "../addresses";
@@ -9,7 +9,7 @@ import { useKeys } from "../keys";
 import { Switch } from "../parts/basics";
 import { t } from "../words";
 import { Drawing, type Tool } from "../viewer/drawing";
-import { boundsOf, outlineOf } from "../viewer/shapes";
+import { boundsOf, outlineOf, sameness } from "../viewer/shapes";
 import { showPart, Viewer, ZoomButtons } from "../viewer/viewer";
 
 const MOST_REGIONS = 40;
@@ -26,7 +26,8 @@ interface Props {
   children: ComponentChildren;
 }
 
-export function Ask({ index, picture, named, params, regions, children }: Props) {
+export function Ask({ index, picture, named, params, regions: all, children }: Props) {
+  const regions = useMemo(() => distinct(all), [all]);
   const [viewer, setViewer] = useState<OpenSeadragon.Viewer | null>(null);
   const [tool, setTool] = useState<Tool>(matchMedia("(pointer: coarse)").matches ? "move" : "box");
   const [shape, setShape] = useState<Shape | null>(() => shapeOf(params));
@@ -145,6 +146,15 @@ export function Ask({ index, picture, named, params, regions, children }: Props)
       </aside>
     </main>
   );
+}
+
+/** Regions that several sources have found alike are shown once. */
+function distinct(zones: readonly Zone[]): Zone[] {
+  const kept: Zone[] = [];
+  for (const zone of zones) {
+    if (!kept.some(({ kind, box }) => kind === zone.kind && sameness(box, zone.box) > 0.7)) kept.push(zone);
+  }
+  return kept;
 }
 
 function shapeOfZone(zone: Zone): Shape {

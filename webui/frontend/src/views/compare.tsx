@@ -6,6 +6,7 @@ import {
   judge,
   type Answer,
   type BlockVerdict,
+  type Box,
   type Comparison,
   type Point,
   type Registered,
@@ -18,7 +19,8 @@ import { useAnswer, useSending } from "../loading";
 import { Busy, Facts, ImageLink, known, Problem, Switch, Title } from "../parts/basics";
 import { Badges, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
-import { Stage, WAYS, type Way } from "../viewer/stage";
+import { boxBetween } from "../viewer/shapes";
+import { Stage, WAYS, type Marks, type Way } from "../viewer/stage";
 import { comparisonOf, comparisonParams } from "./results";
 
 /** The parameters that name the two pictures: all that the server wants to know. */
@@ -77,6 +79,7 @@ interface BenchProps {
 function Bench({ index, found, params, writable }: BenchProps) {
   const [judged, setJudged] = useState<Verdict | null>(found.judgement);
   useEffect(() => setJudged(found.judgement), [found]);
+  const [breaks, setBreaks] = useState<Marks["breaks"]>([]);
   const sending = useSending();
   const way = WAYS.find((one) => one === params.get("view")) ?? "side";
   const inliers = params.get("inliers") === "1";
@@ -125,7 +128,10 @@ function Bench({ index, found, params, writable }: BenchProps) {
           pictures={found.pictures}
           names={[a.title, b.title]}
           way={way}
-          points={inliers ? inFrame(found) : null}
+          marks={{
+            points: inliers ? found.points.a.map((point) => inFrame(found, point)) : [],
+            breaks: breaks.map(({ on, box }) => ({ on, box: boxInFrame(found, box) })),
+          }}
         />
         <p class="hint">{t(`way.${way}.hint`)}</p>
       </section>
@@ -151,7 +157,7 @@ function Bench({ index, found, params, writable }: BenchProps) {
             </p>
           </section>
         )}
-        <Block address={found.verdict} />
+        <Block address={found.verdict} onBreaks={setBreaks} />
       </aside>
     </>
   );
@@ -165,22 +171,31 @@ function Sides({ index, side, letter }: { index: string; side: Side; letter: str
         <span class="rank">{letter}</span>{" "}
         {side.image === null ? title : <ImageLink index={index} id={side.image} children={title} />}
       </h2>
-      <Facts rows={known(side)} />
+      <Facts rows={known(side, side.name)} />
     </section>
   );
 }
 
-/** The inliers, from pixels of the query to those of the frame. */
-function inFrame({ frame, points }: Registered): Point[] {
+/** From pixels of the query to those of the frame. */
+function inFrame({ frame }: Registered, [x, y]: Point): Point {
   const [left, top, width, height] = frame.region;
-  return points.a.map(([x, y]) => [((x - left) * frame.width) / width, ((y - top) * frame.height) / height]);
+  return [((x - left) * frame.width) / width, ((y - top) * frame.height) / height];
+}
+
+function boxInFrame(found: Registered, [x, y, width, height]: Box): Box {
+  return boxBetween(inFrame(found, [x, y]), inFrame(found, [x + width, y + height]));
 }
 
 /** One block, or a copy of it: asked for by a button, for it takes seconds. */
-function Block({ address: where }: { address: string }) {
+function Block({ address: where, onBreaks }: { address: string; onBreaks: (breaks: Marks["breaks"]) => void }) {
   const [wanted, setWanted] = useState(false);
   const verdict = useAnswer<BlockVerdict>(wanted ? where : null);
-  const percent = (value: number): string => number(value, { style: "percent", maximumFractionDigits: 2 });
+  const lost: Marks["breaks"] = [
+    ...(verdict.data?.lost_on_a ?? []).map(({ region }) => ({ on: "a" as const, box: region })),
+    ...(verdict.data?.lost_on_b ?? []).map(({ region }) => ({ on: "b" as const, box: region })),
+  ];
+  const percent = (value: number | null): string =>
+    value === null ? "–" : number(value, { style: "percent", maximumSignificantDigits: 2 });
   return (
     <section>
       <h2>{t("block.title")}</h2>
@@ -197,13 +212,22 @@ function Block({ address: where }: { address: string }) {
           <p class="note">{t(`block.${verdict.data.verdict}.means`)}</p>
           <Facts
             rows={[
-              [t("block.agreement"), number(verdict.data.agreement, { maximumFractionDigits: 2 })],
+              [
+                t("block.agreement"),
+                verdict.data.agreement === null ? "–" : number(verdict.data.agreement, { maximumFractionDigits: 2 }),
+              ],
               [t("block.deformation"), percent(verdict.data.deformation)],
               [t("block.coverage"), `A ${percent(verdict.data.coverage[0])}, B ${percent(verdict.data.coverage[1])}`],
               [t("block.lost.b"), number(verdict.data.lost_on_b.length)],
               [t("block.lost.a"), number(verdict.data.lost_on_a.length)],
             ]}
           />
+          {lost.length > 0 && (
+            <label class="check">
+              <input type="checkbox" onChange={(event) => onBreaks(event.currentTarget.checked ? lost : [])} />{" "}
+              {t("block.show")}
+            </label>
+          )}
           {verdict.data.printed_first && <p>{t(`block.first.${verdict.data.printed_first}`)}</p>}
         </div>
       )}

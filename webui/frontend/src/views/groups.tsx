@@ -5,6 +5,7 @@ import {
   crop,
   judge,
   startJob,
+  type Box,
   type Group,
   type Groups,
   type Judged,
@@ -18,7 +19,7 @@ import { useAnswer, useSending } from "../loading";
 import { Busy, Exports, Facts, File, ImageLink, known, Pager, Problem, Switch, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { t } from "../words";
-import { cornersOf } from "../viewer/shapes";
+import { cornersOf, sameness } from "../viewer/shapes";
 
 const LIMIT = 24;
 const CONDITIONS = ["where", "max_false_alarms"];
@@ -166,7 +167,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
                 <Sure falseAlarms={member.false_alarms} />
               </>
             )}
-            <Facts rows={known(member).slice(0, 3)} />
+            <Facts rows={known(member, member.image).slice(0, 3)} />
             {writable && !member.reference && (
               <VerdictButtons
                 value={judgedAs(member, reference, judgements.data?.judgements ?? [])}
@@ -223,11 +224,6 @@ function judgedAs(member: Member, reference: Member, judgements: readonly Judgem
   return judgements.findLast((judgement) => sides(judgement, false) || sides(judgement, true))?.verdict ?? null;
 }
 
-function overlap(region: Member["region"] | null, member: Member): boolean {
-  const [x, y, width, height] = region ?? [0, 0, member.width, member.height];
-  const [mx, my, across, down] = member.region;
-  const shared =
-    Math.max(0, Math.min(x + width, mx + across) - Math.max(x, mx)) *
-    Math.max(0, Math.min(y + height, my + down) - Math.max(y, my));
-  return shared > 0.5 * (width * height + across * down - shared);
+function overlap(region: Box | null, member: Member): boolean {
+  return sameness(region ?? [0, 0, member.width, member.height], member.region) > 0.5;
 }

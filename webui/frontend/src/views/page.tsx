@@ -35,7 +35,7 @@ export function Page({ index, id, params }: { index: string; id: number; params:
         </nav>
         <Facts
           rows={[
-            ...known(data),
+            ...known(data, data.name),
             ...(data.name !== data.title ? [[t("page.file"), data.name] as const] : []),
             [t("page.size"), t("pixels", { width: number(data.width), height: number(data.height) })],
           ]}

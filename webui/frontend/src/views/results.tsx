@@ -150,7 +150,7 @@ export function Results({
                 <Sure falseAlarms={hit.false_alarms} />
               </>
             )}
-            <Facts rows={known(hit).slice(0, 3)} />
+            <Facts rows={known(hit, hit.image).slice(0, 3)} />
             {writable && data?.query.image != null && !isQuery(hit, data.query) && (
               <VerdictButtons
                 value={judged.get(hit.rank) ?? hit.judgement}
