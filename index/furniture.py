@@ -83,13 +83,12 @@ def furniture_of(image: Stored, neighbours: Sequence[Stored]) -> Furniture:
     column, row = _cells_of(points, side)
     shape = (int(row.max(initial=0)) + 1, int(column.max(initial=0)) + 1)
     # A cell may be sure, by two features at a time, or belong to one that is.
-    likely, sure = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for other in neighbours:
-        again = _again(image, other, _STRAY * extent)
-        once = np.zeros(shape, dtype=np.int64)
-        np.add.at(once, (row[again], column[again]), 1)
-        likely += once >= 1
-        sure += once >= 2
+    owners, again = _again(image, neighbours, _STRAY * extent)
+    cell = row[again] * shape[1] + column[again]
+    pairs, many = np.unique(owners * (shape[0] * shape[1]) + cell, return_counts=True)
+    cell = pairs % (shape[0] * shape[1])
+    likely = np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape)
+    sure = np.bincount(cell[many >= 2], minlength=shape[0] * shape[1]).reshape(shape)
     needed = max(_LEAST, math.ceil(_SHARE * len(neighbours)))
     # Features at its edge describe what lies beyond it, too, and are seldom found again.
     patches = cv2.dilate((likely >= needed).astype(np.uint8), np.ones((3, 3), np.uint8))
@@ -110,17 +109,24 @@ def _cells_of(points: NDArray, side: float) -> tuple[NDArray[np.intp], NDArray[n
     return np.maximum(column, 0), np.maximum(row, 0)
 
 
-def _again(image: Stored, other: Stored, stray: float) -> NDArray[np.intp]:
-    """Return which features of an image are found again at the same place on another."""
-    mine, theirs = image.signed, other.signed
-    # Features are sorted by word: those of the same word on the other image are a run.
-    first = np.searchsorted(theirs.words, mine.words, side="left")
-    many = np.searchsorted(theirs.words, mine.words, side="right") - first
+def _again(image: Stored, others: Sequence[Stored], stray: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return on which of the `others` which features of an image are found again at the same place."""
+    mine = image.signed
+    owners = np.repeat(np.arange(len(others)), [len(other.signed.words) for other in others])
+    words = np.concatenate([mine.words[:0], *(other.signed.words for other in others)])
+    frame = np.concatenate([mine.frame[:0], *(other.signed.frame for other in others)])
+    signatures = np.concatenate([mine.signatures[:0], *(other.signed.signatures for other in others)])
+    # Sorted by word, those of the same word are a run.
+    order = np.argsort(words, kind="stable")
+    first = np.searchsorted(words[order], mine.words, side="left")
+    many = np.searchsorted(words[order], mine.words, side="right") - first
     rows = np.repeat(np.arange(len(mine.words)), many)
-    columns = np.repeat(first - np.cumsum(many) + many, many) + np.arange(len(rows))
-    apart = np.abs(mine.frame[rows] - theirs.frame[columns])
+    columns = order[np.repeat(first - np.cumsum(many) + many, many) + np.arange(len(rows))]
+    near = np.bitwise_count(mine.signatures[rows] ^ signatures[columns]) <= _BITS
+    rows, columns = rows[near], columns[near]
+    apart = np.abs(mine.frame[rows] - frame[columns])
     turned = np.minimum(apart[:, 3], 2 * np.pi - apart[:, 3])
     near = (apart[:, :2].max(axis=1, initial=0) <= stray) & (apart[:, 2] <= _OCTAVES) & (turned <= _TURN)
-    rows, columns = rows[near], columns[near]
-    distance = np.bitwise_count(mine.signatures[rows] ^ theirs.signatures[columns])
-    return np.unique(rows[distance <= _BITS])
+    # A feature counts once, however many there are that it is like.
+    found = np.unique(owners[columns[near]] * np.int64(len(mine.words)) + rows[near])
+    return found // max(len(mine.words), 1), found % max(len(mine.words), 1)
