@@ -107,6 +107,7 @@ def serve(
 
         from webui.application import make_application
         from webui.options import Options
+        from webui.work import spare_memory
     except ImportError as error:
         raise MissingDependency(
             f"the page needs packages that are not installed ({error.name}); pip install 'calque[web]'"
@@ -114,6 +115,7 @@ def serve(
 
     from index.workers import default_workers
 
+    spare_memory()
     local = _is_local(host)
     if not local and token is None and trusted_user_header is None:
         token = secrets.token_urlsafe(18)

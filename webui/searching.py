@@ -18,6 +18,7 @@ from webui.contract import Call, Operation
 from webui.exporting import KINDS, answer_file, crops_file
 from webui.imaging import crop_address
 from webui.problems import Refusal
+from webui.work import give_back_memory
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -118,6 +119,7 @@ async def answered(call: Call, asked: shapes.Asked) -> tuple[Snapshot, Asked, An
 
 def _search(snapshot: Snapshot, query: Query, **options: Any) -> Answer:
     (answer,) = search(snapshot.index, [query], **options)
+    give_back_memory()
     if answer.error is not None:
         raise InputError(answer.error)
     return answer
