@@ -197,28 +197,36 @@ def sign(projections, medians, words, step, signatures):  # type: ignore[no-unty
 
 
 @nb.njit(
-    nb.void(_F32_2, _I32, _I64, _F32, _F32, _I64, nb.float32[:, ::1], nb.int32[:, ::1]),
+    [
+        nb.void(_F32_2, _I32, _I64, columns, nb.float32, _F32, _I64, nb.float32[:, ::1], nb.int32[:, ::1])
+        for columns in (_U8, _F32)
+    ],
     cache=True,
     nogil=True,
     fastmath=True,
 )
-def nearest_words(descriptors, rows, bounds, columns, lengths, offsets, best, chosen):  # type: ignore[no-untyped-def] # types: signature
+def nearest_words(descriptors, rows, bounds, columns, step, lengths, offsets, best, chosen):  # type: ignore[no-untyped-def] # types: signature
     """Let the descriptors that probe each cell look for nearer words in it.
 
     Cell `c` is probed by ``rows[bounds[c]:bounds[c + 1]]`` and holds the words ``offsets[c]:offsets[c + 1]``, whose
-    squared `lengths` and `columns` (component by component: all words' first, then all words' second, ...) are given.
-    There are a multiple of four components. Distances are squared, less the descriptor's own length. `best` and
-    `chosen` (n, k) hold the nearest so far, nearest first, and are brought up to date.
+    squared `lengths` and `columns`, in units of `step` (component by component: all words' first, then all words'
+    second, ...), are given. There are a multiple of four components. Distances are squared, less the descriptor's own
+    length. `best` and `chosen` (n, k) hold the nearest so far, nearest first, and are brought up to date.
     """
     size, wanted = descriptors.shape[1], best.shape[1]
     minus_two = np.float32(-2)
     widest = 0
     for cell in range(bounds.size - 1):
         widest = max(widest, offsets[cell + 1] - offsets[cell])
-    distances = np.empty((4, widest), dtype=np.float32)
+    distances, unpacked = np.empty((4, widest), dtype=np.float32), np.empty(widest * size, dtype=np.float32)
     for cell in range(bounds.size - 1):
         first, n = offsets[cell], offsets[cell + 1] - offsets[cell]
-        block = columns[first * size : (first + n) * size]
+        if bounds[cell] == bounds[cell + 1]:
+            continue
+        # Words are read from memory as they are stored, and are numbers as long as their cell is at work.
+        block, stored = unpacked[: n * size], columns[first * size : (first + n) * size]
+        for k in range(n * size):
+            block[k] = np.float32(stored[k]) * step
         s0, s1, s2, s3 = distances[0, :n], distances[1, :n], distances[2, :n], distances[3, :n]
         last = bounds[cell + 1] - 1
         # Four descriptors by four components at a time: each word's component that is loaded serves four sums.

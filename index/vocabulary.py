@@ -118,8 +118,8 @@ class Vocabulary:
             to_cells = (self.cells**2).sum(axis=1) - 2 * (descriptors @ self.cells.T)
         rows, bounds = np.empty(n * probes, dtype=np.int32), np.empty(len(self.cells) + 1, dtype=np.int64)
         kernels.probes_by_cell(to_cells, probes, rows, bounds)
-        columns, lengths = _by_component(self)
-        kernels.nearest_words(descriptors, rows, bounds, columns, lengths, self.cell_offsets, best, chosen)
+        columns, step, lengths = _by_component(self)
+        kernels.nearest_words(descriptors, rows, bounds, columns, step, lengths, self.cell_offsets, best, chosen)
         return chosen
 
     def project(self, descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -190,14 +190,15 @@ class Vocabulary:
 
 
 @lru_cache(maxsize=2)
-def _by_component(vocabulary: Vocabulary) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the words of each cell component by component, one cell after the other, and their squared lengths."""
-    words = vocabulary.centres()
-    columns = np.empty(words.size, dtype=np.float32)
+def _by_component(vocabulary: Vocabulary) -> tuple[NDArray[np.uint8] | NDArray[np.float32], float, NDArray[np.float32]]:
+    """Return the words of each cell component by component, one cell after the other, their unit, squared lengths."""
+    whole = vocabulary.words.dtype == np.uint8
+    words = vocabulary.words if whole else vocabulary.centres()
+    columns = np.empty(words.size, dtype=words.dtype)
     size = words.shape[1]
     for first, last in pairwise(vocabulary.cell_offsets.tolist()):
         columns[first * size : last * size] = words[first:last].T.ravel()
-    return columns, (words**2).sum(axis=1)
+    return columns, WORD_STEP if whole else 1.0, (vocabulary.centres() ** 2).sum(axis=1)
 
 
 @cache
