@@ -122,7 +122,7 @@ export interface Hit extends Shown, Placed {
   polygon: Point[];
   judgement: Verdict | null;
   comparison: string;
-  kind?: Kind | null;
+  kind: Kind | null;
 }
 
 export interface Answer {
@@ -190,7 +190,7 @@ export interface Member extends Shown, Placed {
   metadata: Metadata;
   thumbnail: string;
   reference: boolean;
-  registered?: string;
+  registered: string;
 }
 
 export interface GroupSummary {

@@ -9,7 +9,7 @@ import { useAnswer, useSending } from "./loading";
 import { Busy, Problem } from "./parts/basics";
 import { Help } from "./parts/help";
 import { useUploading, type Uploading } from "./parts/uploading";
-import { speak, t, useLanguage, type Word } from "./words";
+import { speak, t, useLanguage, type Language, type Word } from "./words";
 import { Browse } from "./views/browse";
 import { Compare } from "./views/compare";
 import { AllGroups, OneGroup } from "./views/groups";
@@ -79,7 +79,7 @@ function House({ service }: { service: Service }) {
         <div class="tail">
           <button
             type="button"
-            onClick={() => speak(t("language.code") === "en" ? "fr" : "en")}
+            onClick={() => speak(t("language.other.code") as Language)}
             lang={t("language.other.code")}
           >
             {t("language.other")}

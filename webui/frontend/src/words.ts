@@ -20,10 +20,6 @@ function isLanguage(tag: string | null): tag is Language {
   return tag !== null && tag in CATALOGUES;
 }
 
-export function language(): Language {
-  return current;
-}
-
 export function speak(chosen: Language): void {
   current = chosen;
   localStorage.setItem(KEPT, chosen);

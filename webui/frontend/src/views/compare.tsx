@@ -115,7 +115,7 @@ function Bench({ index, found, params, writable }: BenchProps) {
             value={way}
             onChoose={show}
           />
-          <label class="check">
+          <label>
             <input
               type="checkbox"
               checked={inliers}
@@ -223,7 +223,7 @@ function Block({ address: where, onBreaks }: { address: string; onBreaks: (break
             ]}
           />
           {lost.length > 0 && (
-            <label class="check">
+            <label>
               <input type="checkbox" onChange={(event) => onBreaks(event.currentTarget.checked ? lost : [])} />{" "}
               {t("block.show")}
             </label>

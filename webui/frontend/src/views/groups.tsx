@@ -184,14 +184,14 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
 /** A member where it lies, or in the frame of the reference, alone or with the reference laid upon it. */
 function Registered({ member, reference, shown }: { member: Member; reference: Member; shown: Shown }) {
   const alt = t("group.compare", { name: member.title });
-  if (shown === "place" || !member.registered) {
+  if (shown === "place") {
     return <LitCrop shown={member} region={member.region} polygon={cornersOf(member.region)} alt={alt} />;
   }
-  const under = shown !== "alone" && member !== reference && reference.registered;
+  const under = shown !== "alone" && member !== reference;
   return (
     <span class="stack" data-shown={under ? shown : "alone"}>
       <img src={member.registered} alt={alt} loading="lazy" />
-      {under && <img class="under" src={under} alt="" loading="lazy" />}
+      {under && <img class="under" src={reference.registered} alt="" loading="lazy" />}
     </span>
   );
 }

@@ -56,7 +56,7 @@ export function Jobs({ service, indexes, current, onChange }: Props) {
         {sending.refused && <Problem refused={sending.refused} />}
       </form>
       {jobs.refused && <Problem refused={jobs.refused} />}
-      <ul class="jobs">
+      <ul>
         {jobs.data?.jobs.map((job) => (
           <Progress job={job} key={job.id} onEnd={onChange} />
         ))}

@@ -44,7 +44,7 @@ export function Page({ index, id, params }: { index: string; id: number; params:
       {judged.data && judged.data.judgements.length > 0 && (
         <section>
           <h2>{t("page.judged")}</h2>
-          <ul class="plain">
+          <ul>
             {judged.data.judgements.map((judgement) => {
               const first = judgement.image_a === id;
               const other = first ? judgement.image_b : judgement.image_a;

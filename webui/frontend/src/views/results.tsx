@@ -1,7 +1,7 @@
 /** What was found: a grid of places, each lit on its page, with how sure and how printed. */
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { api, crop, judge, RELATIONS, type Answer, type Hit, type Question, type Verdict } from "../api";
+import { api, crop, judge, RELATIONS, type Answer, type Box, type Hit, type Question, type Verdict } from "../api";
 import { address, adjust, changed, only, QUESTION, shapeParams } from "../addresses";
 import { HOLDS } from "../chance";
 import { useKeys } from "../keys";
@@ -9,6 +9,7 @@ import { useAnswer, useSending } from "../loading";
 import { Busy, Choice, Exports, Facts, File, ImageLink, known, Problem, Title } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { number, t } from "../words";
+import { boundsOf } from "../viewer/shapes";
 
 const MOST = 500;
 const FIRST = 60;
@@ -64,7 +65,7 @@ export function Results({
   const held = params.get("max_false_alarms") ?? "";
   const exported = (form: string): string => api(index, "search/export", changed(asked, { form }));
   return (
-    <main class="results">
+    <main>
       {answer.refused && <Problem refused={answer.refused} />}
       <header class="asked">
         {data && <Asked index={index} question={data.query} />}
@@ -146,7 +147,7 @@ export function Results({
               </p>
             ) : (
               <>
-                <Badges relation={hit.relation} rotation={hit.rotation} kind={hit.kind ?? null} />
+                <Badges relation={hit.relation} rotation={hit.rotation} kind={hit.kind} />
                 <Sure falseAlarms={hit.false_alarms} />
               </>
             )}
@@ -198,11 +199,8 @@ function Asked({ index, question }: { index: string; question: Question }) {
   );
 }
 
-function regionOf(question: Question): Question["region"] {
-  if (question.region || !question.polygon) return question.region;
-  const [xs, ys] = [question.polygon.map(([x]) => x), question.polygon.map(([, y]) => y)];
-  const [left, top] = [Math.min(...xs), Math.min(...ys)];
-  return [left, top, Math.max(...xs) - left, Math.max(...ys) - top];
+function regionOf({ region, polygon }: Question): Box | null {
+  return region ?? (polygon && boundsOf(polygon));
 }
 
 /** Whether a hit is the very place that was asked for. */
