@@ -39,7 +39,7 @@ _MEGA = 1 << 20
     default=("127.0.0.1", "::1"),
     show_default=True,
     metavar="ADDRESS",
-    help="From where that header is believed.",
+    help="Address of a proxy: what it tells in that header, X-Forwarded-For and -Proto is believed.",
 )
 @click.option("--read-only", is_flag=True, help="Search and look only: no judgements, no additions.")
 @click.option(

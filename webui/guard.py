@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -84,9 +84,10 @@ class Guard:
                     headers["Cache-Control"] = "no-store"
             await send(message)
 
+        client = self._client(scope)
         request = Request(scope, receive)
         try:
-            response = self._examined(request)
+            response = self._examined(request, client)
             if response is None:
                 await self._app(scope, receive, guarded)
                 return
@@ -100,7 +101,17 @@ class Guard:
             raise
         await response(scope, receive, guarded)
 
-    def _examined(self, request: Request) -> Response | None:
+    def _client(self, scope: Scope) -> str:
+        """Return the address of who asks; where a proxy stands before us, that and the scheme are what it tells."""
+        client = scope["client"][0] if scope.get("client") else ""
+        if client in self._options.proxies:
+            headers = Headers(scope=scope)
+            if (scheme := headers.get("x-forwarded-proto")) in ("http", "https"):
+                scope["scheme"] = scheme
+            client = headers.get("x-forwarded-for", client).rpartition(",")[2].strip()
+        return str(client)
+
+    def _examined(self, request: Request, client: str) -> Response | None:
         """Return what to answer at once, None if the request may go on; `Refusal` if it may not."""
         options = self._options
         path = request.url.path
@@ -112,7 +123,7 @@ class Guard:
         user = self._user(request)
         request.state.user = user
         request.state.owner = f"user {user}" if user is not None else request.cookies.get(COOKIE, "")
-        self._rates.take(user or _client(request), _COST if any(part in path for part in _COSTLY) else 1.0)
+        self._rates.take(user or client, _COST if any(part in path for part in _COSTLY) else 1.0)
         guarded = any(path == start or path.startswith(f"{start}/") for start in _GUARDED)
         if guarded or request.method not in ("GET", "HEAD"):
             _require_our_pages(request)
@@ -238,10 +249,6 @@ def _same(told: str, known: str) -> bool:
 def _kept_token(token: str) -> str:
     """Return what a browser keeps instead of the token."""
     return hashlib.blake2b(token.encode(), person=b"calque cookie", digest_size=24).hexdigest()
-
-
-def _client(request: Request) -> str:
-    return request.client.host if request.client is not None else ""
 
 
 def _is_address(host: str) -> bool:

@@ -26,7 +26,9 @@ class Options:
     token : str or None
         What a client must know; None where everybody who reaches the server may use it.
     user_header : str or None
-        Header in which a proxy on one of `proxies` tells the name of the user.
+        Header in which a proxy tells the name of the user.
+    proxies : frozenset of str
+        Addresses of proxies, which are believed what they tell of who asks, and how.
     read_only : bool
         Whether nothing can be changed.
     addresses : bool

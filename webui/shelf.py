@@ -16,6 +16,7 @@ from index.store import Index
 from matcher.errors import CalqueError, InputError
 from matcher.types import Region
 from webui.problems import no_such
+from webui.work import give_back_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -138,6 +139,7 @@ class Holding:
             (answer,) = search(snapshot.index, [query], top=1)
             if answer.error is None:
                 break
+        give_back_memory()
         self.ready = True
 
     def _seen(self) -> object:

@@ -477,6 +477,21 @@ def test_a_user_is_believed_from_the_proxy_only(kept_index: Path, tmp_path: Path
         assert stranger.get("/api/indexes", headers={"X-User": "ada"}).status_code == 401
 
 
+def test_only_a_proxy_tells_how_it_was_reached(own_index: Path, tmp_path: Path) -> None:
+    options = Options(cache=tmp_path, workers=1, rate=1.0, names=frozenset({"scans.library.example"}))
+    application = make_application([own_index], options)
+    headers = {"Host": "scans.library.example", "Origin": "https://scans.library.example", "X-Forwarded-Proto": "https"}
+    with TestClient(application, HERE, client=("127.0.0.1", 1)) as proxy:
+        assert proxy.post(f"{SCANS}/judgements", json=JUDGED, headers=headers).status_code == 201
+        stranger = TestClient(application, HERE, client=("10.0.0.8", 1))
+        assert stranger.post(f"{SCANS}/judgements", json=JUDGED, headers=headers).status_code == 403
+        for number in range(30):  # who claims to be ever others is still one
+            headers["X-Forwarded-For"] = f"10.1.1.{number}"
+            status = stranger.get("/api", headers=headers | {"Origin": "http://scans.library.example"}).status_code
+        assert status == 429
+        assert proxy.get("/api", headers={"X-Forwarded-For": "10.1.1.1"}).status_code == 200
+
+
 def test_nobody_reads_anothers_upload(serve: Serve, kept_index: Path, photograph: Path) -> None:
     client = serve(kept_index)
     upload = client.post(UPLOADS, files={"file": ("mine.png", photograph.read_bytes())}).json()["id"]
