@@ -138,7 +138,7 @@ def keep(page: Page, name: str) -> None:
         image.getBoundingClientRect().top > innerHeight || !image.checkVisibility({ contentVisibilityAuto: true }))""",
     )
     if page.locator(".viewer").count():
-        page.wait_for_timeout(300)  # Tiles are drawn on a canvas, which tells nobody.
+        page.wait_for_timeout(150)  # Tiles are drawn on a canvas, which tells nobody.
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
