@@ -88,6 +88,7 @@ _OLD = {
 _NEW = {
     bits: {
         **_POSTINGS,
+        "offsets": Dataset(np.dtype("<u4"), "w+1"),
         "geometry": Dataset(np.dtype(f"<u{bits // 8}"), "n"),
         **_IMAGES,
         "image_words": Dataset(np.dtype("<u1"), "b"),

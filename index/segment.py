@@ -134,7 +134,10 @@ class Segment:
         shown = ("words", "offsets", "images", "signatures", "image_ids", "image_sizes")
         compact = header.version >= COMPACT_SINCE
         columns = CompactColumns(arrays) if compact else OldColumns(arrays, header.settings.work_size)
-        return cls(path, header, arrays, columns, alive, **{name: arrays[name] for name in shown})
+        mapped = {name: arrays[name] for name in shown}
+        mapped["offsets"] = mapped["offsets"].astype(np.int64, copy=False)  # stored in half the bytes
+        mapped["offsets"].flags.writeable = False
+        return cls(path, header, arrays, columns, alive, **mapped)
 
     def among(self, image_ids: NDArray[np.int64]) -> Segment:
         """Return the segment with only those of its images alive that are among `image_ids`, too."""
@@ -250,7 +253,7 @@ def _disorder(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
     if m > MAXIMUM_IMAGES:
         faults.append(f"{m} images, a segment holds at most {MAXIMUM_IMAGES}")
     for name, least, into in (("offsets", 1, "images"), ("image_offsets", 0, "image_words")):
-        offsets, end = arrays[name], len(arrays[into])
+        offsets, end = arrays[name].astype(np.int64), len(arrays[into])
         if offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < least).any():
             faults.append(f"{name} do not rise from 0 to {end}")
     faults += [f"{name} are not ascending" for name in ("words", "image_ids") if _falls(arrays[name])]

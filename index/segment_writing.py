@@ -188,6 +188,8 @@ def write_columns(
         raise ValueError(f"{len(ids)} images, a segment holds at most {MAXIMUM_IMAGES}")
     if (np.diff(ids) <= 0).any():
         raise ValueError("image ids must be ascending")
+    if word_counts.sum() >= 1 << 32:
+        raise ValueError(f"{word_counts.sum()} features, a segment holds less than 2^32")
     words = np.flatnonzero(word_counts)
     small = {
         "words": words,
