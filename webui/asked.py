@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from index.catalogue import ImageRecord
-    from webui import shapes
+    from webui import questions
     from webui.contract import Call
     from webui.shelf import Snapshot
 
@@ -69,7 +69,7 @@ class Asked:
         return Query(self.name, source, self.region, page)
 
 
-def asked_for(call: Call, snapshot: Snapshot, part: shapes.Part) -> Asked:
+def asked_for(call: Call, snapshot: Snapshot, part: questions.Part) -> Asked:
     """Return what a request looks for.
 
     Raises

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from index.exports import readable
 from index.where import OWN_KEYS, parse
 from index.where import select as select_images
-from webui import shapes
+from webui import questions, shapes
 from webui.contract import Call, Operation
 from webui.imaging import Picture, thumbnail_address
 from webui.problems import Refusal, plain
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from index.catalogue import ImageRecord
     from webui.shelf import Holding, Snapshot
 
-__all__ = ["OPERATIONS", "Listings", "chosen", "shown", "title_of"]
+__all__ = [
+    "OPERATIONS",
+    "Listings",
+    "chosen",
+    "facets",
+    "failures",
+    "image",
+    "images",
+    "index",
+    "indexes",
+    "shown",
+    "title_of",
+]
 
 _SORTED_BY = ("id", "name", "page", "width", "height", "features")
 _TITLES = ("title", "Title", "label")
@@ -117,12 +129,12 @@ def _index(holding: Holding) -> shapes.Index:
     )
 
 
-async def images(call: Call, query: shapes.ImagesQuery) -> shapes.Images:
+async def images(call: Call, query: questions.ImagesQuery) -> shapes.Images:
     """List images of an index."""
     return await call.server.reading.run(_images, call, query)
 
 
-def _images(call: Call, query: shapes.ImagesQuery) -> shapes.Images:
+def _images(call: Call, query: questions.ImagesQuery) -> shapes.Images:
     snapshot = call.server.shelf[call.index].snapshot()
     ids = call.server.listings.ids(snapshot, query.where, query.text, query.sort)
     told = [_image(snapshot, snapshot.records[image]) for image in ids[query.offset : query.offset + query.limit]]
@@ -163,12 +175,12 @@ def _detail(call: Call) -> shapes.ImageDetail:
     )
 
 
-async def facets(call: Call, query: shapes.FacetsQuery) -> shapes.Facets:
+async def facets(call: Call, query: questions.FacetsQuery) -> shapes.Facets:
     """Count the values of fields among the images that fit."""
     return await call.server.reading.run(_facets, call, query)
 
 
-def _facets(call: Call, query: shapes.FacetsQuery) -> shapes.Facets:
+def _facets(call: Call, query: questions.FacetsQuery) -> shapes.Facets:
     snapshot = call.server.shelf[call.index].snapshot()
     for name in query.field:
         if name not in snapshot.fields:
@@ -238,11 +250,11 @@ OPERATIONS = (
     Operation("GET", _OF_INDEX, index, "What an index holds", shapes.Index),
     Operation(
         "GET", f"{_OF_INDEX}/images", images, "Images: sorted, filtered, page by page", shapes.Images,
-        query=shapes.ImagesQuery, refusals=(422,),
+        query=questions.ImagesQuery, refusals=(422,),
     ),
     Operation(
         "GET", f"{_OF_INDEX}/facets", facets, "How often each value of metadata occurs", shapes.Facets,
-        query=shapes.FacetsQuery, refusals=(422,),
+        query=questions.FacetsQuery, refusals=(422,),
     ),
     Operation("GET", f"{_OF_INDEX}/images/{{image}}", image, "One image, its metadata and zones", shapes.ImageDetail),
     Operation("GET", f"{_OF_INDEX}/failures", failures, "What could not be added", shapes.Failures),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from index.comparison import compare
-from webui import shapes
+from webui import questions, shapes
 from webui.asked import Asked, address_of, asked_for, box_of
 from webui.browsing import shown
 from webui.contract import Call, Operation
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matcher.types import Match, Region
     from webui.shelf import Snapshot
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "block_verdict", "compare_images", "compared_picture"]
 
 _JUDGING_SECONDS = 120.0
 
@@ -77,7 +77,7 @@ class _Pairing:
         return address_of(self.snapshot, what, **parameters)
 
 
-async def _paired(call: Call, query: shapes.ComparisonQuery) -> _Pairing:
+async def _paired(call: Call, query: questions.ComparisonQuery) -> _Pairing:
     snapshot = await call.server.reading.run(call.server.shelf[call.index].snapshot)
     what = asked_for(call, snapshot, query)
     record = snapshot.record(query.with_)
@@ -97,7 +97,7 @@ async def _paired(call: Call, query: shapes.ComparisonQuery) -> _Pairing:
     return _Pairing(snapshot, what, record, place, match)
 
 
-async def compare_images(call: Call, query: shapes.ComparisonQuery) -> shapes.Comparison:
+async def compare_images(call: Call, query: questions.ComparisonQuery) -> shapes.Comparison:
     """Lay an image on what is looked for."""
     pairing = await _paired(call, query)
     what, record, match = pairing.what, pairing.record, pairing.match
@@ -155,7 +155,7 @@ def _asked_side(snapshot: Snapshot, what: Asked) -> shapes.Side:
     )
 
 
-async def compared_picture(call: Call, query: shapes.ComparisonQuery) -> Response:
+async def compared_picture(call: Call, query: questions.ComparisonQuery) -> Response:
     """Show a pair: one of the two, both in two colours, what differs, or the proof."""
     pairing = await _paired(call, query)
     pair, name = pairing.pair(), pairing.name
@@ -170,7 +170,7 @@ async def compared_picture(call: Call, query: shapes.ComparisonQuery) -> Respons
     return picture_response(content, etag)
 
 
-async def block_verdict(call: Call, query: shapes.ComparisonQuery) -> shapes.Verdict:
+async def block_verdict(call: Call, query: questions.ComparisonQuery) -> shapes.Verdict:
     """Judge whether a pair was printed from one block."""
     pair = (await _paired(call, query)).pair()
     told = await call.server.decoding.run(partial(call.server.decoders.do, _JUDGING_SECONDS, judge_pair, pair))
@@ -181,15 +181,15 @@ _COMPARISON = "/api/indexes/{index}/comparison"
 OPERATIONS = (
     Operation(
         "GET", _COMPARISON, compare_images, "How one picture lies on another", shapes.Comparison,
-        query=shapes.ComparisonQuery, refusals=(422,),
+        query=questions.ComparisonQuery, refusals=(422,),
     ),
     Operation(
         "GET", f"{_COMPARISON}/verdict", block_verdict, "One block, or a copy of it", shapes.Verdict,
-        query=shapes.ComparisonQuery, refusals=(422,),
+        query=questions.ComparisonQuery, refusals=(422,),
     ),
     Operation(
         "GET", f"{_COMPARISON}/{{picture}}", compared_picture, "A picture of the pair, in one frame", "image/jpeg",
-        query=shapes.ComparisonQuery, refusals=(422,),
+        query=questions.ComparisonQuery, refusals=(422,),
     ),
 )  # fmt: skip
 """Routes of this module."""

@@ -28,7 +28,7 @@ _LARGEST_BODY = 64 << 10
 """Bytes of a JSON body; the largest that makes sense has some hundreds."""
 
 _PATH_PARTS: dict[str, dict[str, Any]] = {
-    "index": {"type": "string", "pattern": "^[^/]+$", "maxLength": 200},
+    "index": {"type": "string"},
     "image": {"type": "integer", "minimum": 0, "maximum": 2**62},
     "number": {"type": "integer", "minimum": 1, "maximum": 2**31},
     "member": {"type": "integer", "minimum": 0, "maximum": 2**31},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from index.groups import Group, group_as_dict, groups
 from index.links import LINKS_FILE, Links
-from webui import shapes
+from webui import questions, shapes
 from webui.asked import address_of
 from webui.browsing import chosen, shown
 from webui.contract import Call, Operation
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from webui.shelf import Snapshot
 
-__all__ = ["OPERATIONS", "Groupings"]
+__all__ = ["OPERATIONS", "Grouped", "Groupings", "export_groups", "group_member", "list_groups", "one_group"]
 
 _KEPT = 8
 _SHOWN = 6
@@ -82,12 +82,12 @@ def _grouped(snapshot: Snapshot, where: str, max_false_alarms: float) -> Grouped
     return Grouped(snapshot, found, asked)
 
 
-async def list_groups(call: Call, query: shapes.GroupsQuery) -> shapes.Groups:
+async def list_groups(call: Call, query: questions.GroupsQuery) -> shapes.Groups:
     """List groups, the largest first."""
     return await call.server.reading.run(_listed, call, query)
 
 
-def _listed(call: Call, query: shapes.GroupsQuery) -> shapes.Groups:
+def _listed(call: Call, query: questions.GroupsQuery) -> shapes.Groups:
     found = _of(call, query)
     part = found.groups[query.offset : query.offset + query.limit]
     told = []
@@ -98,19 +98,19 @@ def _listed(call: Call, query: shapes.GroupsQuery) -> shapes.Groups:
     return shapes.Groups(found.asked, len(found.snapshot.records), len(found.groups), query.offset, query.limit, told)
 
 
-async def one_group(call: Call, query: shapes.GroupQuery) -> shapes.Group:
+async def one_group(call: Call, query: questions.GroupQuery) -> shapes.Group:
     """Return a group."""
     return await call.server.reading.run(_told, call, query)
 
 
-def _told(call: Call, query: shapes.GroupQuery) -> shapes.Group:
+def _told(call: Call, query: questions.GroupQuery) -> shapes.Group:
     found = _of(call, query)
     group = _numbered(found, call.path["number"])
     ties = [shapes.Tie(*tie) for tie in group.ties]
     return shapes.Group(group.number, _members(found.snapshot, group, query), ties)
 
 
-async def group_member(call: Call, query: shapes.GroupQuery) -> Response:
+async def group_member(call: Call, query: questions.GroupQuery) -> Response:
     """Show a member in the frame of its group's reference."""
     found = await call.server.reading.run(_of, call, query)
     group = _numbered(found, call.path["number"])
@@ -132,18 +132,18 @@ async def group_member(call: Call, query: shapes.GroupQuery) -> Response:
     return picture_response(content, etag)
 
 
-async def export_groups(call: Call, query: shapes.GroupExportQuery) -> Response:
+async def export_groups(call: Call, query: questions.GroupExportQuery) -> Response:
     """Return groups as a file."""
     return await call.server.reading.run(_export, call, query)
 
 
-def _export(call: Call, query: shapes.GroupExportQuery) -> Response:
+def _export(call: Call, query: questions.GroupExportQuery) -> Response:
     found = _of(call, query)
     wanted = found.groups if query.group is None else [_numbered(found, query.group)]
     return groups_file(call, wanted, query.form)
 
 
-def _of(call: Call, query: shapes.GroupQuery) -> Grouped:
+def _of(call: Call, query: questions.GroupQuery) -> Grouped:
     snapshot = call.server.shelf[call.index].snapshot()
     return call.server.groupings.get(snapshot, query.where, query.max_false_alarms)
 
@@ -154,7 +154,7 @@ def _numbered(found: Grouped, number: int) -> Group:
     return found.groups[number - 1]
 
 
-def _members(snapshot: Snapshot, group: Group, query: shapes.GroupQuery) -> list[shapes.GroupMember]:
+def _members(snapshot: Snapshot, group: Group, query: questions.GroupQuery) -> list[shapes.GroupMember]:
     told = []
     for place, (member, values) in enumerate(zip(group.members, group_as_dict(group)["members"], strict=True)):
         known = shown(snapshot, member.image)
@@ -181,18 +181,19 @@ _GROUPS = "/api/indexes/{index}/groups"
 OPERATIONS = (
     Operation(
         "GET", _GROUPS, list_groups, "Groups, the largest first", shapes.Groups,
-        query=shapes.GroupsQuery, refusals=(422,),
+        query=questions.GroupsQuery, refusals=(422,),
     ),
     Operation(
         "GET", f"{_GROUPS}/export", export_groups, "Groups as a file", ",".join(GROUP_KINDS.values()),
-        query=shapes.GroupExportQuery, refusals=(422,),
+        query=questions.GroupExportQuery, refusals=(422,),
     ),
     Operation(
-        "GET", f"{_GROUPS}/{{number}}", one_group, "One group", shapes.Group, query=shapes.GroupQuery, refusals=(422,)
+        "GET", f"{_GROUPS}/{{number}}", one_group, "One group", shapes.Group,
+        query=questions.GroupQuery, refusals=(422,),
     ),
     Operation(
         "GET", f"{_GROUPS}/{{number}}/members/{{member}}", group_member, "A member in the frame of the reference",
-        "image/jpeg", query=shapes.GroupQuery, refusals=(422,),
+        "image/jpeg", query=questions.GroupQuery, refusals=(422,),
     ),
 )  # fmt: skip
 """Routes of this module."""

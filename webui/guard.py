@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from webui import shapes
+from webui import questions, shapes
 from webui.contract import Call, Operation
 from webui.problems import Refusal, problem_response
 from webui.uploads import COOKIE
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from webui.options import Options
 
-__all__ = ["OPERATIONS", "Guard"]
+__all__ = ["OPERATIONS", "Guard", "Rates", "login", "service", "signed_in"]
 
 TOKEN_COOKIE = "calque_token"
 
@@ -223,7 +223,7 @@ async def service(call: Call) -> shapes.Service:
     )
 
 
-async def login(call: Call, body: shapes.LoginRequest) -> Response:
+async def login(call: Call, body: questions.LoginRequest) -> Response:
     """Let a client in that knows the token."""
     token = call.server.options.token
     if token is not None and not _same(body.token, token):
@@ -261,6 +261,8 @@ def _is_address(host: str) -> bool:
 
 OPERATIONS = (
     Operation("GET", "/api", service, "The server, and what it lets this client do", shapes.Service),
-    Operation("POST", "/api/login", login, "Tell the token", "", body=shapes.LoginRequest, status=204, refusals=(401,)),
+    Operation(
+        "POST", "/api/login", login, "Tell the token", "", body=questions.LoginRequest, status=204, refusals=(401,)
+    ),
 )
 """Routes of this module."""

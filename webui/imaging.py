@@ -33,13 +33,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OPERATIONS",
+    "Folders",
     "Imaging",
     "Picture",
     "cached",
     "crop_address",
+    "image_information",
+    "image_part",
+    "information",
+    "parsed",
     "picture_response",
     "tag_of",
     "thumbnail_address",
+    "upload_information",
+    "upload_part",
 ]
 
 THUMBNAIL = 320
@@ -394,17 +401,17 @@ def cached(call: Call, etag: str) -> Response | None:
     return None
 
 
-def _picture(call: Call) -> Picture:
+async def _picture(call: Call) -> Picture:
     """Return the picture in the path of a request: of an index, or an upload of this client."""
     if "upload" in call.path:
         return call.server.uploads.find(call.path["upload"], call.owner).picture
-    snapshot = call.server.shelf[call.index].snapshot()
+    snapshot = await call.server.reading.run(call.server.shelf[call.index].snapshot)
     return Picture.of(call.index, snapshot.record(call.path["image"]))
 
 
 async def image_information(call: Call) -> Response:
     """Answer with ``info.json``."""
-    picture = _picture(call)
+    picture = await _picture(call)
     told = information(picture)
     told["id"] = str(call.request.base_url).rstrip("/") + picture.address
     kind = 'application/ld+json;profile="http://iiif.io/api/image/3/context.json"'
@@ -415,7 +422,7 @@ async def image_information(call: Call) -> Response:
 
 async def image_part(call: Call) -> Response:
     """Answer with a part of a picture."""
-    picture = _picture(call)
+    picture = await _picture(call)
     asked = parsed(picture, *(str(call.path[part]) for part in ("region", "size", "rotation", "quality", "format")))
     etag = tag_of(picture.key, asked)
     if (unchanged := cached(call, etag)) is not None:

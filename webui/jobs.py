@@ -23,7 +23,7 @@ from index.iiif import is_address
 from index.links import Links, find_links
 from index.store import Index
 from matcher.errors import CalqueError
-from webui import shapes
+from webui import questions, shapes
 from webui.contract import Call, Operation
 from webui.problems import Refusal, no_such, plain
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from webui.server import Server
     from webui.writing import Writer
 
-__all__ = ["OPERATIONS", "Jobs"]
+__all__ = ["OPERATIONS", "Jobs", "add_job", "job", "job_events", "jobs", "stop_job"]
 
 _KEPT = 100
 _TOLD_FAILURES = 200
@@ -148,7 +148,7 @@ def _link(path: Path, task: _Task) -> None:
     task.update(failed=len(asked.failed), failures=told)
 
 
-async def add_job(call: Call, body: shapes.JobRequest) -> shapes.Job:
+async def add_job(call: Call, body: questions.JobRequest) -> shapes.Job:
     """Begin a job."""
     server = call.server
     holding = server.shelf[body.index]
@@ -228,7 +228,7 @@ async def job_events(call: Call) -> StreamingResponse:
 
 async def _events(call: Call, task: _Task) -> AsyncIterator[bytes]:
     seen, silent = -1, 0.0
-    while not (await call.request.is_disconnected() or call.server.closing.is_set()):
+    while not await call.request.is_disconnected():
         if task.changes != seen:
             seen, silent = task.changes, 0.0
             yield b"data: " + msgspec.json.encode(task.job) + b"\n\n"
@@ -245,7 +245,7 @@ OPERATIONS = (
     Operation("GET", "/api/jobs", jobs, "The jobs, the latest first", shapes.Jobs),
     Operation(
         "POST", "/api/jobs", add_job, "Add a folder or a manifest, or find groups", shapes.Job,
-        body=shapes.JobRequest, status=202, refusals=(404, 422), writes=True,
+        body=questions.JobRequest, status=202, refusals=(404, 422), writes=True,
     ),
     Operation("GET", "/api/jobs/{job}", job, "How far a job is", shapes.Job),
     Operation("GET", "/api/jobs/{job}/events", job_events, "How far a job is, as it goes on", "text/event-stream"),

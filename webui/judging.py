@@ -8,7 +8,7 @@ from index.annotations import Judgement
 from index.exports import readable
 from matcher.errors import InputError
 from matcher.types import Region
-from webui import shapes
+from webui import questions, shapes
 from webui.contract import Call, Operation
 from webui.problems import no_such
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from index.store import Index
     from webui.shelf import Snapshot
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "add_judgement", "judgements", "remove_judgement"]
 
 
-async def judgements(call: Call, query: shapes.JudgementsQuery) -> shapes.Judgements:
+async def judgements(call: Call, query: questions.JudgementsQuery) -> shapes.Judgements:
     """List the judgements that stand."""
     return await call.server.reading.run(_listed, call, query)
 
 
-def _listed(call: Call, query: shapes.JudgementsQuery) -> shapes.Judgements:
+def _listed(call: Call, query: questions.JudgementsQuery) -> shapes.Judgements:
     snapshot = call.server.shelf[call.index].snapshot()
     found = [_told(snapshot, judgement) for judgement in snapshot.judgements]
     if query.image is not None:
@@ -33,12 +33,12 @@ def _listed(call: Call, query: shapes.JudgementsQuery) -> shapes.Judgements:
     return shapes.Judgements(found)
 
 
-async def add_judgement(call: Call, body: shapes.JudgementRequest) -> shapes.Judgement:
+async def add_judgement(call: Call, body: questions.JudgementRequest) -> shapes.Judgement:
     """Keep a judgement."""
     return await call.server.writing.run(_add, call, body)
 
 
-def _add(call: Call, body: shapes.JudgementRequest) -> shapes.Judgement:
+def _add(call: Call, body: questions.JudgementRequest) -> shapes.Judgement:
     holding = call.server.shelf[call.index]
     snapshot = holding.snapshot()
     a, b = snapshot.record(body.image_a), snapshot.record(body.image_b)
@@ -110,11 +110,11 @@ def _told(snapshot: Snapshot, judgement: Judgement) -> shapes.Judgement:
 _JUDGEMENTS = "/api/indexes/{index}/judgements"
 OPERATIONS = (
     Operation(
-        "GET", _JUDGEMENTS, judgements, "The judgements that stand", shapes.Judgements, query=shapes.JudgementsQuery
+        "GET", _JUDGEMENTS, judgements, "The judgements that stand", shapes.Judgements, query=questions.JudgementsQuery
     ),
     Operation(
         "POST", _JUDGEMENTS, add_judgement, "Say that two pictures are the same, or different", shapes.Judgement,
-        body=shapes.JudgementRequest, status=201, refusals=(409, 422), writes=True,
+        body=questions.JudgementRequest, status=201, refusals=(409, 422), writes=True,
     ),
     Operation(
         "DELETE", f"{_JUDGEMENTS}/{{judgement}}", remove_judgement, "Forget a judgement", "", status=204,

@@ -14,7 +14,7 @@ from webui.shapes import Problem
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Refusal", "no_such", "problem_response", "refusal_of"]
+__all__ = ["Refusal", "no_such", "plain", "problem_response", "refusal_of"]
 
 
 class Refusal(Exception):

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from matcher.errors import InputError
-from matcher.images import MAX_PIXELS, read_image
+from matcher.images import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,9 +76,9 @@ def make_overview(source: Path, page: int, folder: Path, size: tuple[int, int]) 
     keep(folder / "overview.jpg", encoded(scan.pixels, "jpg"))
 
 
-def make_tiles(source: Path, page: int, folder: Path, size: tuple[int, int], max_pixels: int = MAX_PIXELS) -> None:
+def make_tiles(source: Path, page: int, folder: Path, size: tuple[int, int]) -> None:
     """Write the tiles of all levels of a picture, the coarse ones first; ``tiles/complete`` is there when all are."""
-    pixels = read_image(source, page, gray=False, max_pixels=max_pixels).pixels
+    pixels = read_image(source, page, gray=False).pixels
     _require_size(source, (pixels.shape[1], pixels.shape[0]), size)
     if all(np.array_equal(pixels[..., 0], pixels[..., channel]) for channel in (1, 2)):
         pixels = np.ascontiguousarray(pixels[..., 0])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from index.search import Answer, Query, answer_as_dict, search
 from matcher.errors import InputError
-from webui import shapes
+from webui import questions, shapes
 from webui.asked import Asked, address_of, asked_for
 from webui.browsing import chosen, shown
 from webui.contract import Call, Operation
@@ -33,7 +33,16 @@ _OF_MATCH = (
 )
 """What is told of a hit as the command line tells it."""
 
-__all__ = ["OPERATIONS", "Answers", "address_of_search", "nearest", "part_of"]
+__all__ = [
+    "OPERATIONS",
+    "Answers",
+    "address_of_search",
+    "answered",
+    "export_search",
+    "nearest",
+    "part_of",
+    "search_index",
+]
 
 _KEPT_HITS = 20_000
 """Hits of all the answers that are kept: some 5 kB each."""
@@ -78,7 +87,7 @@ def nearest(found: list[Match], place: Region | None) -> Match | None:
     return best if best.region.iou(place) > 0.3 else None
 
 
-async def answered(call: Call, asked: shapes.Asked) -> tuple[Snapshot, Asked, Answer]:
+async def answered(call: Call, asked: questions.Asked) -> tuple[Snapshot, Asked, Answer]:
     """Return the answer to a question, from those that are kept if it is among them."""
     snapshot = await call.server.reading.run(call.server.shelf[call.index].snapshot)
     what = asked_for(call, snapshot, asked)
@@ -125,13 +134,13 @@ def _search(snapshot: Snapshot, query: Query, **options: Any) -> Answer:
     return answer
 
 
-async def search_index(call: Call, query: shapes.SearchQuery) -> shapes.Answer:
+async def search_index(call: Call, query: questions.SearchQuery) -> shapes.Answer:
     """Find a picture, or a part of one, on the images of an index."""
     snapshot, what, answer = await answered(call, query)
     return await call.server.reading.run(_told, snapshot, what, answer, query)
 
 
-async def export_search(call: Call, query: shapes.SearchExportQuery) -> Response:
+async def export_search(call: Call, query: questions.SearchExportQuery) -> Response:
     """Return what is found as a file."""
     snapshot, what, answer = await answered(call, query)
     most = query.top
@@ -143,7 +152,7 @@ async def export_search(call: Call, query: shapes.SearchExportQuery) -> Response
     return await call.server.reading.run(answer_file, call, snapshot, answer, query.form)
 
 
-def _told(snapshot: Snapshot, what: Asked, answer: Answer, query: shapes.SearchQuery) -> shapes.Answer:
+def _told(snapshot: Snapshot, what: Asked, answer: Answer, query: questions.SearchQuery) -> shapes.Answer:
     part = answer.hits[query.offset : query.offset + query.limit]
     values = answer_as_dict(replace(answer, hits=part))["hits"]
     return shapes.Answer(
@@ -183,7 +192,7 @@ def _hit(snapshot: Snapshot, what: Asked, hit: Hit, values: dict[str, Any]) -> s
     )
 
 
-def address_of_search(snapshot: Snapshot, what: Asked, asked: shapes.Asked) -> str:
+def address_of_search(snapshot: Snapshot, what: Asked, asked: questions.Asked) -> str:
     """Return the address of a search, without what is as it is by default."""
     relations = ",".join(_relations(asked))
     return address_of(
@@ -207,7 +216,7 @@ def part_of(what: Asked) -> dict[str, object]:
     }
 
 
-def _question(what: Asked, asked: shapes.Asked) -> shapes.Question:
+def _question(what: Asked, asked: questions.Asked) -> shapes.Question:
     return shapes.Question(
         image=None if what.record is None else what.record.id,
         upload=what.upload,
@@ -226,7 +235,7 @@ def _question(what: Asked, asked: shapes.Asked) -> shapes.Question:
     )
 
 
-def _relations(asked: shapes.Asked) -> tuple[Relation, ...]:
+def _relations(asked: questions.Asked) -> tuple[Relation, ...]:
     told = tuple(dict.fromkeys(asked.relations.split(",")))
     if len(told) != len(asked.relations.split(",")):
         raise Refusal(422, "a relation is named twice")
@@ -237,11 +246,11 @@ _OF_INDEX = "/api/indexes/{index}"
 OPERATIONS = (
     Operation(
         "GET", f"{_OF_INDEX}/search", search_index, "Find a picture, or a part of one", shapes.Answer,
-        query=shapes.SearchQuery, refusals=(422,),
+        query=questions.SearchQuery, refusals=(422,),
     ),
     Operation(
         "GET", f"{_OF_INDEX}/search/export", export_search, "What is found, as a file", ",".join(KINDS.values()),
-        query=shapes.SearchExportQuery, refusals=(422,),
+        query=questions.SearchExportQuery, refusals=(422,),
     ),
 )  # fmt: skip
 """Routes of this module."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from matcher.types import Match
     from webui.options import Options
 
-__all__ = ["Server"]
+__all__ = ["Comparisons", "Server"]
 
 _COMPARISONS = 200
 
@@ -63,8 +62,6 @@ class Server:
     ----------
     reading, searching, decoding, writing : Line
         Threads that look things up, that search, that wait for decoders, that change indexes.
-    closing : asyncio.Event
-        Set when the server is about to stop: whoever streams leaves off.
     """
 
     def __init__(self, paths: Sequence[Path], options: Options, version: str) -> None:
@@ -85,7 +82,6 @@ class Server:
         self.comparisons = Comparisons()
         self.groupings = Groupings()
         self.jobs = Jobs()
-        self.closing = asyncio.Event()
         self._writers: dict[str, Writer] = {}
         self._lock = threading.Lock()
 

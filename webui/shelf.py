@@ -117,9 +117,8 @@ class Holding:
         self.path = path
         self.ready = False
         self._lock = threading.Lock()
-        self._state: object = None
+        self._state = self._seen()  # before it is read: what changes meanwhile is then seen the next time
         self._snapshot = Snapshot(name, path, 0)
-        self._state = self._seen()
 
     def snapshot(self) -> Snapshot:
         """Return the present state of the index."""

@@ -17,7 +17,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from matcher.errors import InputError
-from webui import shapes
+from webui import questions, shapes
 from webui.contract import Call, Operation, streamed
 from webui.drawing import normalised
 from webui.imaging import Picture, thumbnail_address
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from webui.options import Options
 
-__all__ = ["COOKIE", "OPERATIONS", "Held", "Uploads"]
+__all__ = ["COOKIE", "OPERATIONS", "Held", "Uploads", "add_upload", "remove_upload", "upload"]
 
 COOKIE = "calque_browser"
 """Name of the cookie that tells whose an upload is."""
@@ -112,7 +112,7 @@ class Uploads:
             self.drop(upload)
 
 
-async def add_upload(call: Call, query: shapes.UploadQuery) -> Response:
+async def add_upload(call: Call, query: questions.UploadQuery) -> Response:
     """Take a picture, decode it in a process of its own, and keep it."""
     uploads, options = call.server.uploads, call.server.options
     owner = call.owner or secrets.token_urlsafe(24)
@@ -202,7 +202,7 @@ def _plain_name(name: str) -> str:
 OPERATIONS = (
     Operation(
         "POST", "/api/uploads", add_upload, "Bring a picture to look for", shapes.Upload,
-        query=shapes.UploadQuery, status=201, raw=("multipart/form-data", *_PICTURES), refusals=(413, 415),
+        query=questions.UploadQuery, status=201, raw=("multipart/form-data", *_PICTURES), refusals=(413, 415),
     ),
     Operation("GET", "/api/uploads/{upload}", upload, "What an upload is", shapes.Upload),
     Operation("DELETE", "/api/uploads/{upload}", remove_upload, "Forget an upload", "", status=204),

@@ -106,3 +106,28 @@ def live(path: Path, folder: Path, **options: Any) -> Iterator[Live]:
 
 def _options(folder: Path, options: dict[str, Any]) -> Options:
     return Options(**{"cache": folder / "cache", "workers": 1, "rate": 0.0, **options})
+
+
+@pytest.fixture(scope="module")
+def frugal(kept_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A server whose decoders may use little memory."""
+    options = Options(cache=tmp_path_factory.mktemp("frugal"), workers=1, rate=0.0, worker_bytes=200 << 20)
+    with TestClient(make_application([kept_index], options), HERE) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def writable(kept_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Path]]:
+    """A server of an index that may be changed, and to which a folder may be added, and that folder."""
+    folder = tmp_path_factory.mktemp("writable")
+    for name in ("allowed", "allowed2", "other"):
+        (folder / name).mkdir()
+    allowed = folder / "allowed"
+    (allowed / "link").symlink_to(folder / "other")
+    (allowed / "list.txt").write_text("/etc/passwd\n")
+    options = Options(
+        cache=folder / "cache", workers=1, rate=0.0, names=frozenset({"scans.library.example"}), folders=(allowed,)
+    )
+    index = Path(shutil.copytree(kept_index, folder / "scans.calque"))
+    with TestClient(make_application([index], options), HERE) as client:
+        yield client, allowed
