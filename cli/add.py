@@ -77,8 +77,8 @@ _LAYOUT = "calque"
 @click.option(
     "--layout/--no-layout",
     default=None,
-    help="Find the pictures of pages, keep what lies on them and leave type out; settled when the index is made.  "
-    "[default: --no-layout]",
+    help="Find the pictures of pages, keep what lies on them and leave type out; other images are kept as they are. "
+    "Settled when the index is made.  [default: --layout]",
 )
 @click.option(
     "--metadata",
@@ -227,7 +227,7 @@ def _opened(
         words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
         remedy = f"train one with: calque train FILE SOURCE... --features {features}, and name it with --vocabulary"
         _require_features(words.features, features, vocabulary or "the vocabulary that is shipped", remedy)
-        return Index.create(index, {**given, "layout": _LAYOUT if layout else ""}, vocabulary)
+        return Index.create(index, {**given, "layout": "" if layout is False else _LAYOUT}, vocabulary)
     wanted: dict[str, Any] = dict(given)
     if vocabulary is not None:
         words = Vocabulary.load(vocabulary)
