@@ -17,7 +17,7 @@ from index.annotations import LAYOUT, Zone
 from index.answers import Query
 from matcher.errors import InputError, SettingsMismatch
 from matcher.images import printable, read_image
-from matcher.layout import PICTURES
+from matcher.layout import CLASSES, PICTURES
 from matcher.registry import SEGMENTERS, name_in, segmenter_named
 from matcher.types import Region
 
@@ -76,7 +76,7 @@ def segmenter_of(signature: str) -> Segmenter:
 
 def zones_of(layout: Layout) -> tuple[Zone, ...]:
     """Return the regions of a page as zones; none if the image is no page."""
-    text = np.count_nonzero(layout.labels == 1) / layout.labels.size
+    text = np.count_nonzero(layout.labels == CLASSES.index("text")) / layout.labels.size
     if not text or (text < _LETTERED and not layout.pictures):
         return ()
     return tuple(
@@ -98,6 +98,10 @@ def counting(zones: Iterable[Zone]) -> list[Zone]:
     return [zone for zone in zones if zone.origin != LAYOUT or all(zone.box.iou(box) < _SAME for box in told)]
 
 
+def _pictures(zones: Iterable[Zone]) -> list[Zone]:
+    return [zone for zone in counting(zones) if zone.kind in PICTURES]
+
+
 class Pictures:
     """Where on an image its pictures lie.
 
@@ -117,9 +121,8 @@ class Pictures:
     """
 
     def __init__(self, zones: Sequence[Zone], width: int, height: int) -> None:
-        known = counting(zones)
-        self.zones = [zone for zone in known if zone.kind in PICTURES]
-        self.is_page = any(zone.kind == "text" for zone in known)
+        self.zones = _pictures(zones)
+        self.is_page = any(zone.kind == "text" for zone in counting(zones))
         self._size = width, height
 
     @cached_property
@@ -196,7 +199,7 @@ def each_region(index: Index, image: str | os.PathLike[str], page: int = 0) -> l
         If the page cannot be read, or its layout cannot be found.
     """
     path = Path(image)
-    pictures = Pictures(zones_known(index, path, page) or (), 1, 1).zones
+    pictures = _pictures(zones_known(index, path, page) or ())
     if not pictures:
         colour = read_image(path, page, gray=False, long_side=index.settings.work_size)
         pictures = Layouts(index).looker(path, page)(colour).zones
