@@ -27,8 +27,8 @@ _F32_2 = nb.types.Array(nb.float32, 2, "C", readonly=True)
 _I8_2 = nb.types.Array(nb.int8, 2, "C", readonly=True)
 _BOOL = nb.types.Array(nb.boolean, 1, "C", readonly=True)
 
-_LINE = 8
-"""Signatures in one line of the cache."""
+_AHEAD = 64
+"""Postings of the next list that are fetched while as many of this one are looked at: eight lines of the cache."""
 
 
 @nb.njit(
@@ -49,17 +49,21 @@ def agreeing_postings(  # type: ignore[no-untyped-def] # types: signature
     """
     count = 0
     for e in range(starts.size):
-        signature, start, first = signatures[e], starts[e], count
-        # The processor foresees how a list goes on, not where the next but one begins.
-        if e + 2 < starts.size:
-            for line in range(min((stops[e + 2] - starts[e + 2]) // _LINE + 1, 4)):
-                prefetch(postings, starts[e + 2] + line * _LINE)
-        # Every posting is written and the next one takes its place unless it agrees: no branch to be guessed wrong.
-        for k in range(stops[e] - start):
-            distance = popcount(postings[start + k] ^ signature)
-            places[count] = k
-            distances[count] = distance
-            count += distance <= limit
+        signature, start, first, n = signatures[e], starts[e], count, stops[e] - starts[e]
+        after = min(e + 1, starts.size - 1)
+        for block in range(0, n, _AHEAD):
+            # The processor foresees how a list goes on within a page of memory, not where the next one lies.
+            if starts[after] + block < stops[after]:
+                for line in range(0, _AHEAD, 8):
+                    prefetch(postings, starts[after] + block + line)
+                for line in range(0, _AHEAD, 32):
+                    prefetch(images, starts[after] + block + line)
+            # Every posting is written and the next one takes its place unless it agrees: no branch to be guessed wrong.
+            for k in range(block, min(block + _AHEAD, n)):
+                distance = popcount(postings[start + k] ^ signature)
+                places[count] = k
+                distances[count] = distance
+                count += distance <= limit
         agreeing, count = count, first
         for k in range(first, agreeing):
             image = images[start + np.int64(places[k])]
