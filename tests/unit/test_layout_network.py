@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 import cv2
@@ -174,6 +175,15 @@ def test_damaged_weights_are_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(matcher.layout_network, "_loaded", type("Nothing", (), {})())
     with pytest.raises(InputError, match="layout network that belongs to calque is missing or damaged"):
         LayoutNetwork().segment(scan_of(np.zeros((64, 64, 3), np.uint8)))
+
+
+def test_other_weights_are_another_version() -> None:
+    """Indexes record the signature: whoever trains anew raises the version, and says so here."""
+    weights = hashlib.sha256(matcher.layout_network._WEIGHTS.read_bytes()).hexdigest()
+    assert (LayoutNetwork(0.3).signature, weights) == (
+        "calque-layout-1(0.3)",
+        "143bd5f67759433dd33b91de9d11dfb1924a74f0da651e1a9bdd56c03a5a8de9",
+    )
 
 
 def test_another_score_is_another_signature() -> None:
