@@ -205,7 +205,9 @@ def _editions(groups: Iterable[str]) -> dict[str, Recipe]:
     return editions
 
 
-def _prepared(collection: Collection, others: Iterable[Path], pages: int, scratch: Path, workers: int | None) -> _Bench:
+def _prepared(
+    collection: Collection, others: Iterable[Path], pages: int, scratch: Path, workers: int | None, layout: str
+) -> _Bench:
     """Write the archive (the photographs and `others`) and pages without any photograph, and index both."""
     folder = collection.folder
     names = collection.photographs()
@@ -218,8 +220,8 @@ def _prepared(collection: Collection, others: Iterable[Path], pages: int, scratc
         collection,
         tuple(names),
         tuple(plain),
-        build(Dataset("archive", folder, tuple(names), ()), scratch, workers).path,
-        build(Dataset("pages", folder, tuple(plain), ()), scratch, workers).path,
+        build(Dataset("archive", folder, tuple(names), ()), scratch, workers, layout).path,
+        build(Dataset("pages", folder, tuple(plain), ()), scratch, workers, layout).path,
         scratch,
         workers,
     )
@@ -288,7 +290,7 @@ def _panels(editions: dict[str, dict[str, Any]], groups: Iterable[str]) -> list[
 
 
 def _options(words: Sequence[str] | None) -> Any:
-    parser = arguments("Measure how well press reproductions of photographs are found.", dataset=False)
+    parser = arguments("Measure how well press reproductions of photographs are found.", dataset=False, layout=True)
     parser.add_argument("--part", choices=PARTS, default="test", help="which sources (default: test)")
     parser.add_argument("--photographs", type=int, default=500, metavar="N", help="at most (default: 500)")
     parser.add_argument("--pages", type=int, default=2000, metavar="M", help="in the index, with and without (2000)")
@@ -339,7 +341,7 @@ def _measured(options: Any, folder: Path, scratch: Path) -> tuple[dict[str, Any]
     _claimed(folder, {key: about[key] for key in ("part", "seed", "photographs", "sources", "real pages")})
     start = time.monotonic()
     collection = Collection(folder, photographs, pages, options.seed)
-    bench = _prepared(collection, others, plain, scratch, options.workers)
+    bench = _prepared(collection, others, plain, scratch, options.workers, options.layout)
     _tell(start, "pages without photographs indexed")
     results = {}
     for name, recipe in _editions(options.groups).items():
