@@ -231,10 +231,11 @@ class _Searcher:
         if not self._segments:
             return []
 
-        def examine(candidate: Candidate) -> list[Match]:
+        def examine(candidate: Candidate) -> tuple[Candidate, Stored, list[Match]]:
             stored = self._gather(candidate.segment, candidate.local)
-            variant = asked[candidate.variant]
-            return verification.verify(variant, candidate.matrix, candidate.pairs, stored, self._vocabulary, limit)
+            variant, vocabulary = asked[candidate.variant], self._vocabulary
+            matches = verification.verify(variant, candidate.matrix, candidate.pairs, stored, vocabulary, limit)
+            return candidate, stored, matches
 
         ballots = self._lister.vote(asked, self._lister.sign(asked))
         by_image: dict[int, list[Match]] = {}
@@ -246,13 +247,13 @@ class _Searcher:
             for start in range(0, len(candidates), _REFINED):
                 batch = candidates[start : start + _REFINED]
                 before = found.total()
-                examined = list(zip(batch, self._pool.map(examine, batch), strict=True))
+                examined = list(self._pool.map(examine, batch))
                 if sifted:
-                    self._learn_furniture({candidate.image_id for candidate, matches in examined if matches})
-                for candidate, matches in examined:
+                    self._learn_furniture({hit.image_id: stored for hit, stored, matches in examined if matches})
+                for candidate, stored, matches in examined:
                     found[candidate.variant] += bool(matches)
                     if matches and sifted:
-                        matches = self._off_furniture(candidate, asked[candidate.variant], matches, limit)
+                        matches = self._off_furniture(candidate, stored, asked[candidate.variant], matches, limit)
                         matches = self._on_pictures(candidate.image_id, matches, extracted)
                     if matches:
                         by_image.setdefault(candidate.image_id, []).extend(matches)
@@ -263,7 +264,9 @@ class _Searcher:
             first, last = last, 2 * last
         return [(image_id, match) for image_id, all_ in by_image.items() for match in verification.distinct(all_)]
 
-    def _off_furniture(self, candidate: Candidate, variant: Variant, matches: list[Match], limit: float) -> list[Match]:
+    def _off_furniture(
+        self, candidate: Candidate, stored: Stored, variant: Variant, matches: list[Match], limit: float
+    ) -> list[Match]:
         """Return what is found on an image apart from what is on every scan of its volume."""
         furniture = self._known[candidate.image_id]
         if not any(furniture.holds(match.image_points).any() for match in matches):
@@ -271,7 +274,7 @@ class _Searcher:
         query, image, votes = candidate.pairs
         rest = ~furniture.holds(image[:, :2])
         pairs = query[rest], image[rest], votes[rest]
-        stored = furniture.cleared(self._gather(candidate.segment, candidate.local))
+        stored = furniture.cleared(stored)
         bounds, pixels = np.array([0, len(pairs[0])]), np.array([stored.pixel])
         matrices, strength, _ = estimate(*pairs, bounds, variant.diagonal, pixels, Tolerance())
         if strength[0] <= 0:
@@ -298,20 +301,19 @@ class _Searcher:
             self._layouts[image_id] = Pictures(self._index.regions(image_id), record.width, record.height)
         return self._layouts[image_id]
 
-    def _learn_furniture(self, image_ids: Collection[int]) -> None:
+    def _learn_furniture(self, images: Mapping[int, Stored]) -> None:
         """Have it known what on some images is furniture."""
-        missing = [image_id for image_id in image_ids if image_id not in self._known]
-        scans = [[self._index.image(one), *self._index.neighbours(one, NEIGHBOURS)] for one in missing]
-        places = [[self._place(scan) for scan in near if scan.segment is not None] for near in scans]
-        self._known.update(zip(missing, self._pool.map(self._furniture, places), strict=True))
+        missing = [image_id for image_id in images if image_id not in self._known]
+        near = [list(map(self._place, self._index.neighbours(image_id, NEIGHBOURS))) for image_id in missing]
+        found = self._pool.map(self._furniture, (images[image_id] for image_id in missing), near)
+        self._known.update(zip(missing, found, strict=True))
 
-    def _furniture(self, places: Sequence[tuple[int, int]]) -> Furniture:
-        """Return the furniture of the first of some scans of one volume."""
-        image = self._gather(*places[0])
+    def _furniture(self, image: Stored, near: Sequence[tuple[int, int]]) -> Furniture:
+        """Return the furniture of an image among the scans `near` it."""
         words = np.unique(image.signed.words)
         others: list[Stored] = []
-        for number, near in groupby(sorted(places[1:]), key=itemgetter(0)):
-            chosen = np.array([local for _, local in near])
+        for number, places in groupby(sorted(near), key=itemgetter(0)):
+            chosen = np.array([local for _, local in places])
             others += verification.gather_with(self._segments[number], chosen, words, self._work_size)
         return furniture_of(image, others)
 
