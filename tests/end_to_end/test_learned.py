@@ -96,7 +96,7 @@ def test_pages_read_by_workers_and_encoded_together_are_the_same(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("matcher.learned.at_once", lambda where: 3)
     (tmp_path / "no.jpg").write_bytes(b"no image")
-    with Index.create(tmp_path / "together", vocabulary=vocabulary) as made, Index.open(index) as alone:
+    with Index.create(tmp_path / "together", {"layout": "calque"}, vocabulary) as made, Index.open(index) as alone:
         report = made.add([tmp_path / "no.jpg", collection.folder], workers=2)
         assert report.added == len(collection.boxes)
         assert [name for name, _ in report.failed] == [str(tmp_path / "no.jpg")]
