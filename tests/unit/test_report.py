@@ -36,6 +36,7 @@ class Hit:
     score: float = 20.0
     false_alarms: float = 1e-7
     match: Match = field(default_factory=lambda: found())
+    zone: None = None
 
 
 @dataclass(frozen=True)
