@@ -140,7 +140,7 @@ class _Colmap:
 
     def _keypoints(self, frame: NDArray[np.floating]) -> Any:
         """Return keypoints (n, 4): x, y, scale, orientation in radians."""
-        return [self._pycolmap.FeatureKeypoint(*row) for row in frame.astype(np.float32)]
+        return self._pycolmap.keypoints_from_matrix(frame.astype(np.float32))
 
     def _frame(self, features: Features) -> NDArray[np.floating]:
         return np.column_stack([features.points + 0.5, features.sizes / 2, np.deg2rad(features.angles)])
