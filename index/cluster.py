@@ -81,8 +81,15 @@ class Cluster:
         logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
         self.scheduler = scheduler
         self._patience = patience
+
+        def greeted() -> Client:
+            return Client(scheduler, timeout=min(patience, 30), set_as_default=False, name="calque")
+
         try:
-            self.client = Client(scheduler, timeout=min(patience, 30), set_as_default=False, name="calque")
+            try:
+                self.client = greeted()
+            except AssertionError:  # distributed wants to be greeted alone: somebody else's news may come along
+                self.client = greeted()
         except (OSError, ValueError, TypeError) as error:
             raise CalqueError(
                 f"no Dask scheduler answers at {scheduler} ({error}); "
