@@ -17,7 +17,7 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -32,9 +32,11 @@ from benchmarks.layout_scans import scanned
 from matcher.layout import PICTURES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
-__all__ = ["Canvases", "average", "losses", "train"]
+__all__ = ["Canvases", "Learner", "losses", "train"]
 
 _LONG, _SHORT = 1024, 768
 _SMALL, _LARGE = 48, 72
@@ -42,6 +44,8 @@ _SMALL, _LARGE = 48, 72
 
 _POOL = 250
 """Batches kept to be learned from again, chosen at random: 13 GB at 16 canvases a batch."""
+
+_LOSSES = ("classes", "overlap", "kinds", "boxes", "quality")
 
 _CLASS_WEIGHTS = (1.0, 1.0, 2.0, 4.0, 4.0)
 """Of background, text, illustration, ornament, initial in the loss of pixels."""
@@ -147,6 +151,94 @@ def losses(outputs: tuple[Tensor, Tensor, Tensor], targets: tuple[Tensor, ...]) 
     return torch.stack([entropy, 0.5 * dice, *(a + b for a, b in zip(fine, coarse, strict=True))])
 
 
+class Learner:
+    """Learns from each batch several times, averages the weights, writes ``layout.pt`` and ``log.jsonl``.
+
+    Parameters
+    ----------
+    model : LayoutModel
+    groups : list of dict
+        What is learned, as AdamW takes it.
+    say : callable
+        From a batch to what the model says of it, and what it should say.
+    out : path
+        A folder.
+    rate : float
+        Highest learning rate; it rises for the share `warm` of the time, then falls as a cosine to the share `least`.
+    again : int
+        Each batch is learned from this many more times, drawn at random from the `kept` that are kept.
+    keep : float
+        Weight of the average at each step.
+    every : int
+        Batches from one line of the log to the next.
+    """
+
+    def __init__(
+        self,
+        model: LayoutModel,
+        groups: list[dict[str, Any]],
+        say: Callable[[tuple[Tensor, ...]], tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, ...]]],
+        out: Path,
+        *,
+        rate: float,
+        warm: float,
+        least: float,
+        again: int,
+        kept: int,
+        keep: float,
+        every: int,
+        seed: int,
+    ) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.mean = copy.deepcopy(model).eval()
+        self._model, self._say, self._out = model, say, out
+        self._optimizer = torch.optim.AdamW(groups, lr=rate)
+        self._rate, self._warm, self._least = rate, warm, least
+        self._again, self._kept, self._keep, self._every = again, kept, keep, every
+        self._rng, self._began = np.random.default_rng(seed), time.monotonic()
+        self._pool: list[tuple[Tensor, ...]] = []
+        self._steps = self._learned = self._told = self._canvases = 0
+        self._trained = [weights for group in groups for weights in group["params"]]
+        self._sums = torch.zeros(len(_LOSSES))
+
+    def take(self, batch: tuple[Tensor, ...], done: float) -> None:
+        """Learn from a new batch and some old ones, when the share `done` of the run lies behind."""
+        fallen = 0.5 * (1 + math.cos(math.pi * min(done, 1)))
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate * min(1.0, done / self._warm) * (self._least + (1 - self._least) * fallen)
+        self._pool.append(batch)
+        self._steps += 1
+        self._canvases += len(batch[0])
+        for number in [len(self._pool) - 1, *self._rng.integers(len(self._pool), size=self._again).tolist()]:
+            self._learn(self._pool[number])
+        if len(self._pool) > self._kept:
+            self._pool.pop(int(self._rng.integers(len(self._pool))))
+        if self._steps % self._every == 0 or done >= 1:
+            self._tell()
+
+    def _learn(self, batch: tuple[Tensor, ...]) -> None:
+        parts = losses(*self._say(batch))
+        self._optimizer.zero_grad(set_to_none=True)
+        parts.sum().backward()
+        nn.utils.clip_grad_norm_(self._trained, 5.0)
+        self._optimizer.step()
+        self._learned += 1
+        self._sums = self._sums.to(parts.device) + parts.detach()
+        _average(self.mean, self._model, min(self._keep, self._learned / (self._learned + 20)))
+
+    def _tell(self) -> None:
+        many, self._told = self._learned - self._told, self._learned
+        means = {name: round(float(value) / many, 4) for name, value in zip(_LOSSES, self._sums, strict=True)}
+        rate = round(self._canvases / (time.monotonic() - self._began), 1)
+        line = json.dumps({"step": self._steps, "learned": self._learned, **means, "canvases_per_second": rate})
+        print(line, flush=True)
+        with (self._out / "log.jsonl").open("a") as log:
+            log.write(line + "\n")
+        self._sums.zero_()
+        torch.save(self.mean.state_dict(), self._out / "layout.new")
+        (self._out / "layout.new").replace(self._out / "layout.pt")
+
+
 def train(
     material: Material,
     out: Path,
@@ -160,7 +252,7 @@ def train(
     seed: int = 1,
     processes: int = 16,
 ) -> LayoutModel:
-    """Train a network; write ``layout.pt``, its moving average, and ``log.jsonl`` as it goes.
+    """Train a network; write its moving average and a log as it goes, see `Learner`.
 
     Parameters
     ----------
@@ -176,22 +268,38 @@ def train(
     again : int
         Each canvas is learned from this many more times, later: a GPU learns faster than processes draw.
     rate : float
-        Highest learning rate of AdamW, after a fiftieth of the steps; then it falls as a cosine.
+        Highest learning rate.
     seed, processes : int
         Processes draw the canvases.
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    out.mkdir(parents=True, exist_ok=True)
     model = LayoutModel().to(device, memory_format=torch.channels_last)
     if start is not None:
         model.load_state_dict(torch.load(start, map_location=device, weights_only=True))
-    mean = copy.deepcopy(model).eval()
+    print(f"{parameters(model) / 1e6:.2f} million weights, {device}", flush=True)
+
+    def say(canvases: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, ...]]:
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            return model(canvases[0].float() / 255), canvases[1:]
+
     decayed = [weights for weights in model.parameters() if weights.ndim > 1]
     plain = [weights for weights in model.parameters() if weights.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate)
-    print(f"{parameters(model) / 1e6:.2f} million weights, {device}", flush=True)
+    learner = Learner(
+        model,
+        groups,
+        say,
+        out,
+        rate=rate,
+        warm=0.02,
+        least=0.01,
+        again=again,
+        kept=_POOL,
+        keep=0.9995,
+        every=100,
+        seed=seed,
+    )
     loader = DataLoader(
         Canvases(material, seed, batch, steps * batch),
         batch_size=batch,
@@ -199,48 +307,18 @@ def train(
         pin_memory=device == "cuda",
         prefetch_factor=4 if processes else None,
     )
-    began, sums, learned = time.monotonic(), torch.zeros(5, device=device), 0
-    pool: list[tuple[Tensor, ...]] = []
-    rng = np.random.default_rng(seed)
+    began = time.monotonic()
     for step, drawn in enumerate(loader, start=1):
         done = max(step / steps, (time.monotonic() - began) / (60 * minutes))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, done * 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1))))
-        moved = tuple(array.to(device, non_blocking=True) for array in drawn)
-        pool.append((moved[0].contiguous(memory_format=torch.channels_last), *moved[1:]))
-        turn = [len(pool) - 1, *rng.integers(len(pool), size=again).tolist()]
-        for canvases in (pool[number] for number in turn):
-            with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-                parts = losses(model(canvases[0].float() / 255), canvases[1:])
-            optimizer.zero_grad(set_to_none=True)
-            parts.sum().backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimizer.step()
-            learned += 1
-            sums += parts.detach()
-            average(mean, model, min(0.9995, learned / (learned + 20)))
-        if len(pool) > _POOL:
-            pool.pop(int(rng.integers(len(pool))))
-        if step % 100 == 0 or step == steps or done >= 1:
-            names = ("classes", "overlap", "kinds", "boxes", "quality")
-            means = {
-                name: round(float(value) / (100 * (1 + again)), 4) for name, value in zip(names, sums, strict=True)
-            }
-            rated = step * batch / (time.monotonic() - began)
-            line = json.dumps({"step": step, "learned": learned, **means, "canvases_per_second": round(rated, 1)})
-            print(line, flush=True)
-            with (out / "log.jsonl").open("a") as log:
-                log.write(line + "\n")
-            sums.zero_()
-            torch.save(mean.state_dict(), out / "layout.new")
-            (out / "layout.new").replace(out / "layout.pt")
+        pixels, *targets = (array.to(device, non_blocking=True) for array in drawn)
+        learner.take((pixels.contiguous(memory_format=torch.channels_last), *targets), done)
         if done >= 1:
             break
-    return mean
+    return learner.mean
 
 
 @torch.no_grad()
-def average(mean: nn.Module, model: nn.Module, keep: float) -> None:
+def _average(mean: nn.Module, model: nn.Module, keep: float) -> None:
     """Move the averaged model towards the trained one."""
     pairs = list(zip(mean.state_dict().values(), model.state_dict().values(), strict=True))
     old, new = zip(*(pair for pair in pairs if pair[0].dtype.is_floating_point), strict=True)
