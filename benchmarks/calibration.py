@@ -19,7 +19,8 @@ from scipy import stats
 
 from benchmarks.datasets import load
 from benchmarks.runner import arguments, indexed, machine, report, spread, table
-from index.search import Query, search
+from index.answers import Query
+from index.search import search
 from index.store import Index
 from matcher.images import read_image
 from matcher.types import Region
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from benchmarks.datasets import Dataset
-    from index.search import Answer
+    from index.answers import Answer
 
 __all__ = ["main"]
 

@@ -23,9 +23,9 @@ import numpy as np
 
 from benchmarks.datasets import load
 from benchmarks.runner import arguments, ask, machine, report, table
+from index.answers import Query
 from index.encoding import EncodedImage, Encoder
 from index.keypoints import packed, unpacked
-from index.search import Query
 from index.store import Index
 from matcher.errors import CalqueError, InputError, MissingDependency
 

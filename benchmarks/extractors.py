@@ -20,7 +20,8 @@ import numpy as np
 from benchmarks.datasets import Dataset, data_folder, load
 from benchmarks.metrics import evaluate
 from benchmarks.runner import EVERYTHING, arguments, found, machine, report, table
-from index.search import Query, search
+from index.answers import Query
+from index.search import search
 from index.store import Index
 from index.training import train
 from matcher.errors import CalqueError

@@ -18,7 +18,8 @@ import numpy as np
 from benchmarks.datasets import load
 from benchmarks.metrics import CONFIDENT
 from benchmarks.runner import arguments, indexed, machine, report, table
-from index.search import Query, search
+from index.answers import Query
+from index.search import search
 from index.store import Index
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.datasets import Dataset
-    from index.search import Hit
+    from index.answers import Hit
 
 __all__ = ["main"]
 

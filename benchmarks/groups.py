@@ -25,11 +25,12 @@ import cv2
 
 from benchmarks.datasets import load
 from benchmarks.runner import arguments, machine, report, table
+from index.answers import Query
 from index.collating import parted
 from index.evaluation import TOUCHING, Found, judge
 from index.groups import groups
 from index.links import Links, find_links
-from index.search import Query, search
+from index.search import search
 from index.store import Index
 from matcher.errors import CalqueError
 from matcher.types import Region

@@ -28,8 +28,8 @@ from benchmarks.impressions_pages import blocks_of_data, blocks_of_folder, choos
 from benchmarks.plots import Panel, plot_curves
 from benchmarks.runner import arguments, ask, build, found, machine, report, table
 from benchmarks.wear import SCANNERS, age, ink, press, recut, scan
+from index.answers import Query
 from index.comparison import compare
-from index.search import Query
 from matcher.collation import collate
 from matcher.errors import CalqueError
 from matcher.images import read_image

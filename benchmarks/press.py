@@ -28,7 +28,7 @@ from benchmarks.press_archive import choose, distinct, pictures_in
 from benchmarks.press_collection import Collection, box_of
 from benchmarks.press_print import Recipe
 from benchmarks.runner import arguments, ask, build, found, machine, report, table
-from index.search import Query
+from index.answers import Query
 from index.store import Index
 from matcher.errors import CalqueError, InputError
 from matcher.images import read_image

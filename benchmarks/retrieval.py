@@ -16,7 +16,7 @@ from benchmarks.baselines import brute_force, visual_index
 from benchmarks.datasets import Dataset, load
 from benchmarks.metrics import evaluate
 from benchmarks.runner import arguments, ask, found, indexed, machine, report, spread, table
-from index.search import Query
+from index.answers import Query
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.datasets import NAMES, PARTS
 from benchmarks.metrics import Found
-from index.search import Query, search
+from index.search import search
 from index.store import Index
 from matcher.errors import CalqueError
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from benchmarks.datasets import Dataset
-    from index.search import Answer
+    from index.answers import Answer, Query
 
 __all__ = [
     "EVERYTHING",

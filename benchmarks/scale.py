@@ -33,9 +33,10 @@ from benchmarks.runner import arguments, build, machine, report, resident, sprea
 from benchmarks.scale_filling import Pool, fill, pool_of
 from benchmarks.scale_peers import PEERS, measure_peer
 from index import verification
+from index.answers import Query
 from index.asking import QUERY_FEATURES, extract
 from index.encoding import EncodedImage
-from index.search import Query, _Searcher
+from index.search import _Searcher
 from index.shortlist import ShortLister
 from index.store import Index
 from index.vocabulary import bundled_vocabulary

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from benchmarks.datasets import Dataset
     from benchmarks.scale_filling import Pool
+    from index.answers import Query
     from index.asking import Extracted
-    from index.search import Query
     from index.settings import Settings
     from index.vocabulary import Vocabulary
     from matcher.types import Features

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.datasets import load
 from benchmarks.metrics import CONFIDENT, evaluate, judge
 from benchmarks.runner import arguments, ask, build, found, machine, report, table
-from index.search import Query
+from index.answers import Query
 from matcher.errors import CalqueError
 from matcher.images import read_image
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.datasets import Dataset, TruthQuery
-    from index.search import Answer
+    from index.answers import Answer
 
 __all__ = ["VARIANTS", "main", "measure"]
 

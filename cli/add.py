@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.options import (
+    allow_private_option,
     device_option,
     format_option,
     index_argument,
     quiet_option,
     require_one_place,
     scheduler_option,
+    workers_option,
 )
 from cli.output import one_line, write_record
 from cli.progress import Progress
 from index.settings import PROFILES, Settings
 from matcher.errors import SettingsMismatch
-from matcher.registry import EXTRACTORS, extractor_of, name_in
+from matcher.registry import EXTRACTORS, SEGMENTER, extractor_of, name_in
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -33,16 +35,11 @@ __all__ = ["add"]
 
 _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 
-_LAYOUT = "calque"
-"""Segmenter that finds the pictures of pages."""
-
 
 @click.command()
 @index_argument
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
-@click.option(
-    "--workers", type=click.IntRange(min=0), metavar="N", help="Processes; one for each core by default, 0 uses none."
-)
+@workers_option
 @click.option(
     "--work-size",
     type=click.IntRange(min=64),
@@ -103,9 +100,7 @@ _LAYOUT = "calque"
     help="An ALTO, PAGE or COCO file, or a folder of such: what on the pages is a picture, what is text. Also of "
     "images that are in already. May be repeated.",
 )
-@click.option(
-    "--allow-private", is_flag=True, help="Let manifests name servers on this machine and in private networks."
-)
+@allow_private_option
 @device_option
 @scheduler_option
 @format_option
@@ -188,7 +183,7 @@ def add(
             matched = match(rows, opened.images())
             opened.set_metadata(matched.values)
             problems += [(str(table), problem) for problem in matched.problems]
-        images = opened.info()["images"]
+        images = opened.n_images
     lacking = [(name, f"added without its layout ({reason})") for name, reason in report.unsegmented]
     for name, reason in [*report.failed, *lacking, *problems]:
         click.echo(one_line(f"calque: {name}: {reason}"), err=True)
@@ -227,7 +222,7 @@ def _opened(
         words = bundled_vocabulary() if vocabulary is None else Vocabulary.load(vocabulary)
         remedy = f"train one with: calque train FILE SOURCE... --features {features}, and name it with --vocabulary"
         _require_features(words.features, features, vocabulary or "the vocabulary that is shipped", remedy)
-        return Index.create(index, {**given, "layout": "" if layout is False else _LAYOUT}, vocabulary)
+        return Index.create(index, {**given, "layout": "" if layout is False else SEGMENTER}, vocabulary)
     wanted: dict[str, Any] = dict(given)
     if vocabulary is not None:
         words = Vocabulary.load(vocabulary)

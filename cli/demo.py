@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cli.demo_pages import Page
     from cli.demo_truth import Expected, Finding
-    from index.search import Query
+    from index.answers import Query
     from index.store import Index
     from matcher.types import Region
 
@@ -84,7 +84,7 @@ def _queries(work: Path, pages: list[Page]) -> Iterator[tuple[Query, list[Expect
     from cli.demo_pages import photograph
     from cli.demo_print import jpeg
     from cli.demo_truth import ASKED, CUT, NOWHERE, expected_for_photograph, expected_for_region
-    from index.search import Query
+    from index.answers import Query
 
     folder = work / "photographs"
     folder.mkdir(exist_ok=True)

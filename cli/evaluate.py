@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import format_option, index_argument, quiet_option
+from cli.options import format_option, index_argument, quiet_option, threads_option
 from cli.output import one_line, write_json, write_record, write_rows
 from cli.progress import Progress
 
@@ -37,7 +37,7 @@ _COLUMNS = ["false_alarms", "right", "wrong", "unjudged", "precision", "recall"]
     help="Ground truth, JSON; without it, what has been judged (calque judge) is the truth.",
 )
 @click.option("--part", metavar="NAME", help="Only queries of this part of the ground truth, such as dev or test.")
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@threads_option
 @format_option
 @quiet_option
 def evaluate(index: Path, truth: Path | None, part: str | None, threads: int | None, form: Format, quiet: bool) -> int:

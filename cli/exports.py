@@ -13,8 +13,8 @@ from cli.output import write_json
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from index.answers import Answer
     from index.exports import Finding
-    from index.search import Answer
     from index.store import Index
 
 __all__ = ["DOCUMENTS", "base_url_option", "export_options", "exported", "write_document"]

@@ -17,6 +17,7 @@ from cli.options import (
     quiet_option,
     require_one_place,
     scheduler_option,
+    threads_option,
     where_option,
 )
 from cli.output import FORMATS, one_line, write_json, write_rows
@@ -65,7 +66,7 @@ _COLUMNS = [
     metavar="FOLDER",
     help="Folder for a report.html with the members of each group laid upon each other.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@threads_option
 @device_option
 @scheduler_option
 @base_url_option

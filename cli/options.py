@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.output import FORMATS
+from matcher.devices import DEVICES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
     "REGION",
+    "allow_private_option",
     "device_option",
     "format_option",
     "format_option_of",
@@ -23,7 +25,9 @@ __all__ = [
     "region_option",
     "require_one_place",
     "scheduler_option",
+    "threads_option",
     "where_option",
+    "workers_option",
 ]
 
 
@@ -57,10 +61,22 @@ def _use_device(context: click.Context, param: click.Parameter, value: str | Non
 
 device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(DEVICES),
     callback=_use_device,
     expose_value=False,
     help="Where networks run; auto takes a GPU if there is one.  [default: CALQUE_DEVICE, else auto]",
+)
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=0), metavar="N", help="Processes; one for each core by default, 0 uses none."
+)
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default."
+)
+
+allow_private_option = click.option(
+    "--allow-private", is_flag=True, help="Let manifests name servers on this machine and in private networks."
 )
 
 scheduler_option = click.option(

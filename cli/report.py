@@ -22,7 +22,7 @@ from matcher.types import Region, Transform
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from index.search import Answer, Hit
+    from index.answers import Answer, Hit
     from matcher.images import Scan
 
 __all__ = ["ReportWriter"]

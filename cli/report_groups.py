@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from index.answers import Answer, Hit
     from index.groups import Group
-    from index.search import Answer, Hit
 
 __all__ = ["GroupReport", "Print", "Sheaf", "sheaf_of_answer", "sheaf_of_group"]
 

@@ -17,6 +17,7 @@ from cli.options import (
     region_option,
     require_one_place,
     scheduler_option,
+    threads_option,
     where_option,
 )
 from cli.output import FORMATS, one_line, write_json, write_rows
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from cli.output import Format
-    from index.search import Answer, Query
+    from index.answers import Answer, Query
     from index.store import Index
     from matcher.types import Region
 
@@ -77,7 +78,7 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     metavar="FOLDER",
     help="Folder for a report.html with every hit drawn beside its query.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@threads_option
 @device_option
 @scheduler_option
 @where_option
@@ -134,10 +135,10 @@ def search(
       calque search scans.calque photo.jpg --format iiif > manifest.json
     """
     require_one_place(scheduler, "--threads", threads)
+    from index.answers import Query
     from index.cluster import connected
     from index.exports import findings
     from index.regions import each_region as pictures_on
-    from index.search import Query
     from index.store import Index
 
     if (image is None) == (queries is None):
@@ -194,7 +195,7 @@ def read_queries(path: Path) -> Iterator[Query | Answer]:
     InputError
         If the file itself cannot be read.
     """
-    from index.search import Answer
+    from index.answers import Answer
     from matcher.errors import InputError
 
     try:
@@ -223,7 +224,7 @@ def _parsed(line: str) -> Any:
 
 
 def _query(values: Any, number: int, folder: Path) -> Query:
-    from index.search import Query
+    from index.answers import Query
     from matcher.types import Region
 
     if not isinstance(values, dict) or not isinstance(values.get("image"), str):
@@ -255,7 +256,8 @@ def _relations(text: str) -> tuple[str, ...]:
 
 def _answers(index: Index, asked: list[Query | Answer], options: dict[str, Any]) -> Iterator[Answer]:
     """Answer the queries in their order; those that came with an answer (an error) keep it."""
-    from index.search import Answer, search
+    from index.answers import Answer
+    from index.search import search
 
     found = search(index, [item for item in asked if not isinstance(item, Answer)], **options)
     for item in asked:
@@ -293,7 +295,7 @@ def _reported(answers: Iterable[Answer], output: Path | None) -> Iterator[Answer
 
 def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
     """Write the answers, return the exit status."""
-    from index.search import answer_as_dict
+    from index.answers import answer_as_dict
 
     found = failed = False
     plain: list[dict[str, Any]] = []

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 
 from cli.exports import base_url_option
-from cli.options import quiet_option
+from cli.options import allow_private_option, quiet_option, workers_option
 from cli.output import FORMATS, one_line, write_json, write_record, write_rows
 from cli.progress import Progress
+from matcher.registry import SEGMENTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -47,7 +48,7 @@ _T = TypeVar("_T")
 )
 @click.option(
     "--model",
-    default="calque",
+    default=SEGMENTER,
     show_default=True,
     metavar="NAME[:PATH]",
     help="What finds the regions: calque's own network; classical (morphology, no learning); onnx:PATH (a YOLO or DETR "
@@ -70,9 +71,7 @@ _T = TypeVar("_T")
     help="Leave out regions that are less sure, 0 to 1; average precision takes them all the same, to rank them.  "
     "[default: what suits the model]",
 )
-@click.option(
-    "--workers", type=click.IntRange(min=0), metavar="N", help="Processes; one for each core by default, 0 uses none."
-)
+@workers_option
 @click.option(
     "--evaluate",
     "truth",
@@ -82,9 +81,7 @@ _T = TypeVar("_T")
     "SOURCE, on the images that it names.",
 )
 @click.option("--part", metavar="NAME", help="Only pages of this part of a list of pages, such as dev or test.")
-@click.option(
-    "--allow-private", is_flag=True, help="Let manifests name servers on this machine and in private networks."
-)
+@allow_private_option
 @base_url_option
 @quiet_option
 def segment(

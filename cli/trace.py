@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from cli.exports import DOCUMENTS, export_options, exported, write_document
-from cli.options import device_option, format_option_of, quiet_option, require_one_place, scheduler_option
+from cli.options import (
+    device_option,
+    format_option_of,
+    quiet_option,
+    require_one_place,
+    scheduler_option,
+    threads_option,
+)
 from cli.output import FORMATS, one_line, write_rows
 from cli.progress import Progress
 
@@ -17,7 +24,7 @@ if TYPE_CHECKING:
 
     from cli.output import Format
     from cli.report_groups import GroupReport
-    from index.search import Answer
+    from index.answers import Answer
 
 __all__ = ["trace"]
 
@@ -46,7 +53,7 @@ _COLUMNS = [
     metavar="FOLDER",
     help="Folder for a journal, so that an interrupted trace goes on, and for a report.html of everything found.",
 )
-@click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads; one for each core by default.")
+@threads_option
 @device_option
 @scheduler_option
 @export_options
@@ -157,7 +164,7 @@ def _reported(answers: Iterable[Answer], report: GroupReport | None) -> Iterator
 
 
 def _rows(answers: Iterable[Answer], form: str) -> Iterator[dict[str, Any]]:
-    from index.search import answer_as_dict
+    from index.answers import answer_as_dict
 
     for answer in answers:
         for hit in answer_as_dict(answer)["hits"]:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 from index.durable import naming_full_disk
 from index.faults import reach
-from matcher.errors import CorruptIndex
+from matcher.errors import CalqueError, CorruptIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from types import TracebackType
 
-__all__ = ["Database", "from_sql", "to_sql"]
+__all__ = ["Database", "DatabaseFile", "from_sql", "to_sql"]
 
 
 def to_sql(name: str) -> str | bytes:
@@ -107,6 +108,34 @@ class Database:
         return [text for text in found if text != "ok"] + [
             f"row {row} of {table} names unknown {parent}" for table, row, parent, _ in loose
         ]
+
+
+class DatabaseFile:
+    """What keeps its tables in a database of its own. Close it, or use it in a ``with`` block.
+
+    File and folder are made if need be; `remedy` tells what to do if they cannot be written, a `CalqueError`.
+    """
+
+    def __init__(self, path: Path, remedy: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(path, timeout=60)) as db:
+                db.execute("PRAGMA journal_mode = WAL")
+        except (OSError, sqlite3.OperationalError) as error:
+            raise CalqueError(f"{path} cannot be written ({error}); {remedy}") from error
+        self._db = Database(path, writable=True)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _connect(path: Path, writable: bool, still: bool) -> sqlite3.Connection:

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from index._sqlite import from_sql, to_sql
 from matcher.types import Region
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from index._sqlite import Database
 
@@ -59,6 +63,10 @@ class Zone:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"a zone is one of {', '.join(KINDS)}, not {self.kind!r}")
+
+    def outline(self) -> NDArray[np.float64]:
+        """Return the polygon, or the corners of the box where there is none, shape (n, 2)."""
+        return self.box.corners() if self.polygon is None else np.array(self.polygon, np.float64)
 
     def scaled(self, x: float, y: float) -> Zone:
         """Return the zone on an image `x` times as wide and `y` times as high."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from index.annotations import Judgement
-from index.answers import flattened
+from index.answers import Answer, Query, answer_as_dict, flattened
 from index.comparison import compare
 from index.crops import CropWriter
 from index.durable import replacing
@@ -20,7 +20,7 @@ from index.groups import FURNITURE, Group, group_as_dict, group_findings, group_
 from index.groups import groups as grouped
 from index.links import Links, find_links
 from index.page_files import write_page_files
-from index.search import Answer, Query, answer_as_dict, search
+from index.search import search
 from index.store import Index
 from index.tracing import Journal, photos_of
 from index.tracing import trace as trace_photos

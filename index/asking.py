@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from index.answers import Query
     from index.regions import Pictures
     from matcher.registry import Extractor
+    from matcher.selection import PictureFinder
     from matcher.types import Relation
 
 __all__ = ["QUERY_FEATURES", "Extracted", "extract"]
@@ -93,7 +94,7 @@ class _View(NamedTuple):
 
     scan: Scan
     region: Region
-    pictures: Callable[[], NDArray[np.integer] | None] | None
+    pictures: PictureFinder | None
 
 
 class _Looking:

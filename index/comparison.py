@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index.search import Query, extract
+from index.answers import Query
+from index.asking import extract
 from index.settings import Settings
 from index.verification import RELATIONS, Stored, distinct, variants, verify
 from index.vocabulary import bundled_vocabulary

@@ -64,7 +64,12 @@ class Contents:
     @property
     def state(self) -> tuple[int, int]:
         """What tells the images that are in from those of another time: their number, and the next one's id."""
-        return self._catalogue.counts()[0], self._catalogue.next_id
+        return self.n_images, self._catalogue.next_id
+
+    @property
+    def n_images(self) -> int:
+        """How many images are in."""
+        return self._catalogue.n_images
 
     @property
     def segments(self) -> Sequence[Segment]:

@@ -12,6 +12,7 @@ from index.keypoints import packed
 from index.memory import room_to_decode
 from index.regions import Pictures, segmenter_of, zones_of
 from matcher.images import read_image
+from matcher.layout import PICTURES
 from matcher.registry import Sight, extract_all, extractor_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from index.vocabulary import Vocabulary
     from matcher.images import Scan
     from matcher.layout import Segmenter
-    from matcher.registry import Extractor
     from matcher.types import Features
 
 __all__ = ["EncodedImage", "Encoder", "Page", "encode", "read_page"]
@@ -142,11 +142,6 @@ class Encoder:
             for image, looking in zip(encoded, looks, strict=True)
         ]
 
-    @staticmethod
-    def features(extractor: Extractor, path: Path, page: int, work_size: int) -> Features:
-        """Return the features of a page at the size at which it is indexed."""
-        return extractor.extract(read_image(path, page, long_side=work_size))
-
 
 class _Looking:
     """Looks for the pictures on one page when the extractor asks for them: zones `found`, or the `problem` with it."""
@@ -174,8 +169,7 @@ def _outside_text(scan: Scan, zones: Sequence[Zone]) -> NDArray[np.bool_] | None
         return None
     allowed = np.ones(scan.pixels.shape, dtype=np.uint8)
     scale = np.array([scan.scale_x, scan.scale_y])
-    for kinds, allow in ((("text",), 0), (("illustration", "ornament", "initial"), 1)):
+    for kinds, allow in ((("text",), 0), (PICTURES, 1)):
         for zone in (zone for zone in zones if zone.kind in kinds):
-            outline = zone.box.corners() if zone.polygon is None else np.array(zone.polygon)
-            cv2.fillPoly(allowed, [np.round((outline + 0.5) / scale - 0.5).astype(np.int32)], allow)
+            cv2.fillPoly(allowed, [np.round((zone.outline() + 0.5) / scale - 0.5).astype(np.int32)], allow)
     return allowed > 0

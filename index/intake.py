@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
-from index.workers import Failed, WorkerPool, attempt
+from index.workers import Failed, attempt, mapped
 from matcher.errors import InputError, SettingsMismatch
 from matcher.registry import extractor_of, images_at_once
 
@@ -200,21 +200,14 @@ def encode_all(
     From the workers of a cluster if there is one, or else from `workers` processes, or from this one if that is 0.
     Where networks extract on a GPU, these only read, and this process alone uses it.
     """
-    with ExitStack() as stack:
-        if cluster is not None:
-            remote = stack.enter_context(cluster.pool(_encoding, (factory, settings), _file_of))
+    if cluster is not None:
+        with cluster.pool(_encoding, (factory, settings), _file_of) as remote:
             yield from remote.map(jobs)
-            return
-        together = images_at_once(extractor_of(settings.extractor))
-        prepare: Callable[..., Callable[[Job], Encoded]] = _encoding if together == 1 else _reading
-        arguments = (factory, settings) if together == 1 else (settings,)
-        outcomes: Iterator[tuple[Job, Encoded | Failed]]
-        if workers == 0:
-            function = prepare(*arguments)
-            outcomes = ((job, attempt(function, job)) for job in jobs)
-        else:
-            pool: WorkerPool[Job, Encoded] = stack.enter_context(WorkerPool(prepare, arguments, workers))
-            outcomes = pool.map(jobs)
+        return
+    together = images_at_once(extractor_of(settings.extractor))
+    prepare: Callable[..., Callable[[Job], Encoded]] = _encoding if together == 1 else _reading
+    arguments = (factory, settings) if together == 1 else (settings,)
+    with closing(mapped(prepare, arguments, jobs, workers)) as outcomes:
         yield from outcomes if together == 1 else _in_batches(outcomes, factory(settings), together)
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from index._sqlite import Database
-from matcher.errors import CalqueError, InputError
+from index._sqlite import DatabaseFile
+from matcher.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 __all__ = ["JournalFile"]
 
 
-class JournalFile:
+class JournalFile(DatabaseFile):
     """A SQLite file that belongs to one job. Close it, or use it in a ``with`` block.
 
     Parameters
@@ -41,13 +38,7 @@ class JournalFile:
     """
 
     def __init__(self, path: Path, schema: Sequence[str], job: Mapping[str, Any], kind: str) -> None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(path, timeout=60)) as db:
-                db.execute("PRAGMA journal_mode = WAL")
-        except (OSError, sqlite3.OperationalError) as error:
-            raise CalqueError(f"{path} cannot be written ({error}); give another folder") from error
-        self._db = Database(path, writable=True)
+        super().__init__(path, "give another folder")
         try:
             self._claim(schema, job, kind)
         except BaseException:
@@ -70,15 +61,3 @@ class JournalFile:
                     f"{self._db.path} is of another {kind} ({key} {known.get(key)}, now {value}); "
                     "delete it to begin anew, or give another folder"
                 )
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

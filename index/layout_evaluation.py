@@ -19,7 +19,8 @@ import numpy as np
 from index.items import SourceFailure
 from index.layout_truth import region_of
 from index.zones import ZoneFinder
-from matcher.layout import CLASSES, PICTURES, painted
+from matcher.layout import CLASSES, PICTURES
+from matcher.layout_regions import painted
 from matcher.types import Region
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -11,11 +11,11 @@ from index.iiif import Library
 from index.items import Pending, SourceFailure, SourceItem
 from index.layout_truth import known_layout, read_layout_truth
 from index.sources import expand_all
-from index.workers import Failed, WorkerPool, attempt, default_workers
+from index.workers import Failed, default_workers, mapped
 from index.zones import ZoneFinder, pixel_size, zones_on
 from matcher.errors import InputError
 from matcher.images import printable, read_image
-from matcher.registry import SEGMENTERS, nearest_name, segmenter_named, usual_score
+from matcher.registry import SEGMENTER, SEGMENTERS, nearest_name, segmenter_named, usual_score
 
 if TYPE_CHECKING:
     import os
@@ -129,7 +129,7 @@ def score_of(model: str) -> float:
 
 def segment(
     sources: Sequence[str | os.PathLike[str]],
-    model: str = MODELS[0],
+    model: str = SEGMENTER,
     *,
     journal: LayoutJournal | None = None,
     drawings: Drawings | None = None,
@@ -167,20 +167,16 @@ def segment(
     from index.fetching import Fetcher
 
     _finder(model)  # a model that cannot be used is told before anything is begun
-    with closing(fetcher or Fetcher()) as fetching, ExitStack() as stack:
+    with closing(fetcher or Fetcher()) as fetching:
         found = list(expand_all(sources, library=Library(fetching, LONG_SIDE)))
         waiting: deque[SourceItem | SourceFailure | None] = deque()
         tasks = _tasks(found, waiting, journal, drawings)
-        if workers == 0:
-            do = _prepared(model, drawings)
-            outcomes: Iterable[tuple[_Task, Layout | Failed]] = ((task, attempt(do, task)) for task in tasks)
-        else:
-            pool: WorkerPool[_Task, Layout] = WorkerPool(_prepared, (model, drawings), workers or default_workers())
-            outcomes = stack.enter_context(pool).map(tasks)
-        for done, page in enumerate(_in_turn(outcomes, waiting, journal, drawings), start=1):
-            yield page
-            if progress is not None:
-                progress(done, len(found))
+        workers = default_workers() if workers is None else workers
+        with closing(mapped(_prepared, (model, drawings), tasks, workers)) as outcomes:
+            for done, page in enumerate(_in_turn(outcomes, waiting, journal, drawings), start=1):
+                yield page
+                if progress is not None:
+                    progress(done, len(found))
 
 
 def surest(layout: Layout, min_score: float) -> Layout:

@@ -9,35 +9,33 @@ Catalogue ids are never used twice, so links of images that have been removed ar
 from __future__ import annotations
 
 import math
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
-from index._sqlite import Database
+from index._sqlite import DatabaseFile
+from index.answers import Query
 from index.pictures import look_like_pictures, pictures_on
 from index.places import overlaps
-from index.search import Query, search
+from index.search import search
 from index.store import Index
 from index.verification import RELATIONS
 from index.workers import Failed
-from matcher.errors import CalqueError, InputError
+from matcher.errors import InputError
 from matcher.types import Region
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from index.answers import Answer
     from index.catalogue import ImageRecord
     from index.cluster import Cluster
-    from index.search import Answer
 
 __all__ = ["LINK", "LINKS_FILE", "SPREAD", "Asked", "Links", "find_links", "spots"]
 
@@ -105,7 +103,7 @@ _COVERED = 0.4
 """Share of a place that the evidence must cover: else what agrees is a letter beside it."""
 
 
-class Links:
+class Links(DatabaseFile):
     """The links of the index in a folder. Close it, or use it in a ``with`` block.
 
     Raises
@@ -117,16 +115,8 @@ class Links:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / LINKS_FILE
-        try:
-            with closing(sqlite3.connect(self.path, timeout=60)) as db:
-                db.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            raise CalqueError(
-                f"{self.path} cannot be written ({error}); links are kept in the index's folder: "
-                "ask for the right to write there, or copy the index"
-            ) from error
-        self._db = Database(self.path, writable=True)
+        remedy = "links are kept in the index's folder: ask for the right to write there, or copy the index"
+        super().__init__(folder / LINKS_FILE, remedy)
         with self._db.transaction():
             ((version,),) = self._db.rows("PRAGMA user_version")
             if version not in (0, _VERSION):  # of another calque: all of it can be found again
@@ -134,18 +124,6 @@ class Links:
                 self._db.change("DROP TABLE links")
             for statement in _SCHEMA:
                 self._db.change(statement)
-
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def asked(self) -> dict[int, float]:
         """Return the ids of the images asked, and log10 of the chance up to which their links were kept."""

@@ -1,4 +1,4 @@
-"""The memory of processes that encode: kept from page to page, but not while a large image is decoded."""
+"""The memory of processes: kept from page to page where pages are encoded, given back where others need it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from index.locks import waiting_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["huge_pages", "keep_freed_memory", "room_to_decode"]
+__all__ = ["give_back_memory", "huge_pages", "keep_freed_memory", "room_to_decode", "spare_memory"]
 
 _LARGE = 16_000_000
 """Pixels, to decode which takes some 80 MB, beyond which room is made first."""
@@ -28,6 +28,19 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(mmap_threshold, 32 << 20)
         mallopt(trim_threshold, 512 << 20)
+
+
+def spare_memory() -> None:
+    """Let glibc keep freed memory in two places only, not in one for each thread that ever searched."""
+    arena_max = -8  # malloc.h
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(arena_max, 2)
+
+
+def give_back_memory() -> None:
+    """Give freed memory back to the system: a search needs several hundred megabytes, a server that waits does not."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
@@ -55,8 +68,7 @@ def room_to_decode(pixels: int) -> Iterator[None]:
     if pixels < _LARGE:
         yield
         return
-    with suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back_memory()
     # The lock of a file is freed when its holder is killed, which happens to those who take too much memory.
     with waiting_lock(Path(tempfile.gettempdir()) / f"calque-{getpass.getuser()}-decoding"):
         yield

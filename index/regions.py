@@ -18,7 +18,7 @@ from index.answers import Query
 from matcher.errors import InputError, SettingsMismatch
 from matcher.images import printable, read_image
 from matcher.layout import CLASSES, PICTURES
-from matcher.registry import SEGMENTERS, name_in, segmenter_named
+from matcher.registry import SEGMENTER, SEGMENTERS, name_in, segmenter_named
 from matcher.types import Region
 
 if TYPE_CHECKING:
@@ -136,8 +136,7 @@ class Pictures:
         grid = np.zeros((max(1, round(high * factor)), max(1, round(wide * factor))), dtype=np.uint16)
         step = np.array([grid.shape[1] / wide, grid.shape[0] / high])
         for number, zone in enumerate(sorted(self.zones, key=lambda zone: -zone.box.area), start=1):
-            outline = zone.box.corners() if zone.polygon is None else np.array(zone.polygon)
-            cv2.fillPoly(grid, [np.round((outline + 0.5) * step - 0.5).astype(np.int32)], number)
+            cv2.fillPoly(grid, [np.round((zone.outline() + 0.5) * step - 0.5).astype(np.int32)], number)
         around = np.ones((2 * _MARGIN + 1, 2 * _MARGIN + 1), np.uint8)
         return np.asarray(cv2.dilate(grid, around), dtype=np.uint16)
 
@@ -168,7 +167,7 @@ class Layouts:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._segmenter = segmenter_named(name_in(index.settings.layout) or next(iter(SEGMENTERS)))
+        self._segmenter = segmenter_named(name_in(index.settings.layout) or SEGMENTER)
 
     def looker(self, path: Path, page: int) -> Callable[[Scan], Pictures]:
         """Return what tells where the pictures are on a page, when it is shown the page in colour."""

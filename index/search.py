@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index import verification
-from index.answers import Answer, Hit, Query, answer_as_dict
-from index.asking import QUERY_FEATURES, Extracted, extract
+from index.answers import Answer, Hit
+from index.asking import QUERY_FEATURES, extract
 from index.furniture import NEIGHBOURS, furniture_of
 from index.regions import Layouts, Pictures
 from index.shortlist import ShortLister
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from index.answers import Query
+    from index.asking import Extracted
     from index.catalogue import ImageRecord
     from index.cluster import Cluster
     from index.furniture import Furniture
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from index.vocabulary import Vocabulary
     from matcher.types import Match, Relation
 
-__all__ = ["Answer", "Extracted", "Hit", "Query", "answer_as_dict", "extract", "search"]
+__all__ = ["search"]
 
 _SHORT_LIST = 200
 """Images whose voters are asked for the map they agree on, for each relation; more where many of them are finds."""
@@ -190,11 +192,10 @@ class _Searcher:
         self._pool = pool
         self._relations = relations
         self._segments = list(index.segments)
-        self._images = index.info()["images"]
+        self._images = index.n_images if only is None else len(only)
         if only is not None:
             chosen = np.fromiter(only, np.int64, len(only))
             self._segments = [segment.among(chosen) for segment in self._segments]
-            self._images = len(only)
         self._work_size = index.settings.work_size
         self._lister = ShortLister(self._segments, vocabulary, self._work_size, pool)
         self._keeps_furniture = furniture

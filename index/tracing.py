@@ -16,9 +16,9 @@ import numpy as np
 
 from index._sqlite import from_sql, to_sql
 from index.annotations import Zone
-from index.answers import zone_as_dict
+from index.answers import Answer, Hit, Query, zone_as_dict
 from index.journal import JournalFile
-from index.search import Answer, Hit, Query, search
+from index.search import search
 from index.sources import SourceFailure, expand
 from index.store import Index
 from matcher.errors import InputError

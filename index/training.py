@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from index.encoding import Encoder
 from index.settings import Settings
 from index.sources import SourceFailure, expand
 from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabulary
@@ -38,6 +37,7 @@ __all__ = ["collect", "learn", "train"]
 _CELLS = 256
 _ROUNDS = 2
 _PER_WORD = 40
+_USUAL = Settings("", "")
 """Training descriptors per word: more take longer and change little."""
 
 _SIFT = ("sift", "sift+featurebooster")
@@ -85,7 +85,7 @@ def train(
         raise InputError(f"no images in {', '.join(map(str, sources))}; name a folder of scans")
     budget = max(200, words * _PER_WORD // len(items))
     likeness = bundled_vocabulary().likeness if features in _SIFT else np.zeros(0, np.float32)
-    extractor = extractor_named(features, Settings("", "").max_features, likeness)
+    extractor = extractor_named(features, _USUAL.max_features, likeness)
     parts: list[NDArray[np.float32]] = []
     size = images_at_once(extractor)
     with ThreadPoolExecutor(size) as readers:
@@ -104,14 +104,14 @@ def train(
 def _read(item: SourceItem) -> Scan | None:
     """Return a page as it is indexed, None if it cannot be read: `add` lists such, training goes by the rest."""
     try:
-        return read_image(item.path, item.page, long_side=Settings("", "").work_size)
+        return read_image(item.path, item.page, long_side=_USUAL.work_size)
     except CalqueError:
         return None
 
 
 def collect(path: Path, page: int, extractor: Extractor, budget: int, seed: int) -> NDArray[np.float32]:
     """Return up to `budget` descriptors of a page, shape (n, d), drawn at random from those an index would keep."""
-    return _sample(Encoder.features(extractor, path, page, Settings("", "").work_size), budget, seed)
+    return _sample(extractor.extract(read_image(path, page, long_side=_USUAL.work_size)), budget, seed)
 
 
 def _sample(features: Features, budget: int, seed: int) -> NDArray[np.float32]:

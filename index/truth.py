@@ -20,9 +20,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from index.answers import Query
 from index.evaluation import Found, Place, TruthQuery, evaluate
 from index.judgements import Side, find_images, sides, standing
-from index.search import Query, search
+from index.search import search
 from matcher.errors import InputError
 from matcher.types import Region
 

@@ -20,10 +20,10 @@ from index.memory import huge_pages, keep_freed_memory
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from types import TracebackType
 
-__all__ = ["Crew", "Failed", "Killed", "WorkerPool", "attempt", "default_workers", "in_order"]
+__all__ = ["Crew", "Failed", "Killed", "WorkerPool", "attempt", "default_workers", "in_order", "mapped"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -227,6 +227,19 @@ class WorkerPool(Generic[Task, Result]):
             best = _Worker(self._context, self._prepare, self._arguments)
             self._workers.append(best)
         return best if best is not None and len(best.tasks) < _QUEUED else None
+
+
+def mapped(
+    prepare: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], tasks: Iterable[Task], workers: int
+) -> Generator[tuple[Task, Result | Failed], None, None]:
+    """Yield each task with its result, in their order, from a pool of `workers`, or from this process if that is 0."""
+    if workers:
+        with WorkerPool(prepare, arguments, workers) as pool:
+            yield from pool.map(tasks)
+        return
+    function = prepare(*arguments)
+    for task in tasks:
+        yield task, attempt(function, task)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,10 @@ import os
 
 from matcher.errors import InputError
 
-__all__ = ["wanted_device"]
+__all__ = ["DEVICES", "wanted_device"]
+
+DEVICES = ("auto", "cpu", "cuda")
+"""What may be wanted."""
 
 
 def wanted_device() -> str:
@@ -18,6 +21,6 @@ def wanted_device() -> str:
         If it says something else.
     """
     wanted = os.environ.get("CALQUE_DEVICE", "auto")
-    if wanted not in ("auto", "cpu", "cuda"):
+    if wanted not in DEVICES:
         raise InputError(f"CALQUE_DEVICE is {wanted!r}; it must be auto, cpu or cuda")
     return wanted

@@ -18,11 +18,10 @@ from matcher.sift import Sift
 from matcher.weights import digest_of, find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from matcher.images import Scan
+    from matcher.selection import PictureFinder
     from matcher.types import Features, Relation
 
 __all__ = ["Boosted"]
@@ -55,7 +54,7 @@ class Boosted:
         self,
         scan: Scan,
         mask: NDArray[np.bool_] | None = None,
-        pictures: Callable[[], NDArray[np.integer] | None] | None = None,
+        pictures: PictureFinder | None = None,
     ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image; see `matcher.sift.Sift.extract`.
 

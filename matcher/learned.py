@@ -21,11 +21,12 @@ from matcher.types import Features
 from matcher.weights import digest_of, find_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from matcher.images import Scan
+    from matcher.selection import PictureFinder
     from matcher.types import Relation
 
 __all__ = ["Learned"]
@@ -69,7 +70,7 @@ class Learned:
         self,
         scan: Scan,
         mask: NDArray[np.bool_] | None = None,
-        pictures: Callable[[], NDArray[np.integer] | None] | None = None,
+        pictures: PictureFinder | None = None,
     ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 from matcher.errors import InputError, MissingDependency, SettingsMismatch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from matcher.images import Scan
     from matcher.layout import Segmenter
+    from matcher.selection import PictureFinder
     from matcher.types import Features, Relation
 
 __all__ = [
     "EXTRACTORS",
+    "SEGMENTER",
     "SEGMENTERS",
     "Backend",
     "BatchExtractor",
@@ -47,7 +49,7 @@ class Sight(NamedTuple):
 
     scan: Scan
     mask: NDArray | None = None
-    pictures: Callable[[], NDArray | None] | None = None
+    pictures: PictureFinder | None = None
 
 
 class Extractor(Protocol):
@@ -57,9 +59,7 @@ class Extractor(Protocol):
     def signature(self) -> str:
         """Name, version and parameters: features of equal signatures may be compared."""
 
-    def extract(
-        self, scan: Scan, mask: NDArray | None = None, pictures: Callable[[], NDArray | None] | None = None
-    ) -> Features:
+    def extract(self, scan: Scan, mask: NDArray | None = None, pictures: PictureFinder | None = None) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 
         Bool `mask`: where they may lie; `pictures`: tells where a layout sees pictures (`matcher.selection.select`).
@@ -159,7 +159,10 @@ SEGMENTERS: Mapping[str, Backend] = {
     "onnx": Backend("matcher.layout_onnx:OnnxDetector"),
     "kraken": Backend("matcher.layout_kraken:Kraken"),
 }
-"""Finders of the regions of a page by the name that ``--model`` takes; the first is the default."""
+"""Finders of the regions of a page by the name that ``--model`` takes."""
+
+SEGMENTER = "calque"
+"""The one taken where none is named."""
 
 _WITH_MODEL = {"onnx": True, "kraken": False}
 """Segmenters whose name may be followed by ``:PATH`` of a model, and whether it must be."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    PictureFinder = Callable[[], NDArray[np.integer] | None]
+    """Returns where a layout sees pictures, as their numbers from 1, else 0, on a grid over the whole image, or None
+    if it is no page."""
+
 __all__ = [
     "LEAST_LIKENESS",
     "PictureNetwork",
@@ -189,7 +193,7 @@ def select(
     *,
     network: NDArray | None,
     budget: int | None,
-    pictures: Callable[[], NDArray[np.integer] | None] | None,
+    pictures: PictureFinder | None,
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return which features of an image to keep, ascending, and how much each of all looks like part of a picture.
 
@@ -204,8 +208,7 @@ def select(
     budget : int or None
         How many at most; None keeps all, of type too.
     pictures : callable or None
-        Returns where a layout sees pictures, as their numbers from 1, else 0, on a grid over the whole image, or None
-        if it is no page. It is called only if the image may be one, for layouts are dear.
+        Where a layout sees pictures. It is called only if the image may be a page, for layouts are dear.
     """
     likeness = np.ones(len(points), dtype=np.float32)
     if network is not None:

@@ -16,11 +16,12 @@ from matcher.selection import select, weighted
 from matcher.types import Features
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from matcher.images import Scan
+    from matcher.selection import PictureFinder
     from matcher.types import Relation
 
 __all__ = ["Sift", "inverted", "mirrored", "root_sift"]
@@ -80,7 +81,7 @@ class Sift:
         self,
         scan: Scan,
         mask: NDArray[np.bool_] | None = None,
-        pictures: Callable[[], NDArray[np.integer] | None] | None = None,
+        pictures: PictureFinder | None = None,
     ) -> Features:
         """Return the features of a grey `scan`, in pixels of the original image.
 

@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 from skimage import data
 
+from matcher.layout import CLASSES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from matcher.layout import Layout
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PICTURES = ("camera", "coins", "brick", "astronaut", "chelsea", "coffee", "rocket", "gravel")
@@ -61,6 +65,12 @@ def page_with(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     page[top - 12 : top + pixels.shape[0] + 12, left - 12 : left + pixels.shape[1] + 12] = 235
     page[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     return page
+
+
+def class_at(layout: Layout, x: float, y: float) -> str:
+    """Return what a layout says of a place in pixels of the image."""
+    high, wide = layout.labels.shape
+    return CLASSES[layout.labels[int((y + 0.5) * high / layout.height), int((x + 0.5) * wide / layout.width)]]
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
+from index.answers import Query
 from index.exports import readable
-from index.search import Query
 from matcher.errors import InputError
 from matcher.types import Region
 from webui.browsing import title_of

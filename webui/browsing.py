@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import TYPE_CHECKING, Any, cast
 
 from index.exports import readable
@@ -12,7 +12,8 @@ from index.where import OWN_KEYS, parse
 from index.where import select as select_images
 from webui import questions, shapes
 from webui.contract import Call, Operation
-from webui.imaging import Picture, thumbnail_address
+from webui.imaging import Picture, crop_address, thumbnail_address
+from webui.kept import Kept
 from webui.problems import Refusal, plain
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ __all__ = [
     "images",
     "index",
     "indexes",
+    "placed",
     "shown",
     "title_of",
 ]
 
 _SORTED_BY = ("id", "name", "page", "width", "height", "features")
 _TITLES = ("title", "Title", "label")
+_OF_PLACE = ("region", "relation", "rotation", "scale", "false_alarms", "transform")
 _KEPT = 16
 _FACETS = 50
 """Fields told of at once at the most."""
@@ -46,7 +49,7 @@ class Listings:
     """The last lists that were asked for: who goes on to the next page need not wait for the first."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], list[int]] = OrderedDict()
+        self._kept = Kept[list[int]](_KEPT)
 
     def ids(self, snapshot: Snapshot, where: str, text: str, sort: str) -> list[int]:
         """Return the ids of the images that fit, in order."""
@@ -54,9 +57,7 @@ class Listings:
         found = self._kept.get(key)
         if found is None:
             found = _ordered(snapshot, chosen(snapshot, where, text), sort)
-            self._kept[key] = found
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+            self._kept.put(key, found)
         return found
 
 
@@ -82,26 +83,43 @@ def chosen(snapshot: Snapshot, where: str = "", text: str = "") -> list[int]:
 def shown(snapshot: Snapshot, record: ImageRecord) -> dict[str, Any]:
     """Return what every picture of an index is shown with, as `shapes.Folded` has it."""
     address = Picture.of(snapshot.name, record).address
-    known = snapshot.metadata.get(record.id, {})
-    name = readable(record.name)
     return {
         "id": record.id,
-        "name": name,
+        "name": readable(record.name),
         "page": record.page,
         "title": title_of(snapshot, record),
         "width": record.width,
         "height": record.height,
-        "metadata": dict(known),
+        "metadata": dict(snapshot.metadata.get(record.id, {})),
         "iiif": address,
         "thumbnail": thumbnail_address(address),
+    }
+
+
+def placed(snapshot: Snapshot, record: ImageRecord, values: dict[str, Any]) -> dict[str, Any]:
+    """Return what every place that was found is told with, as `shapes.Place` has it, but its judgement.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    record : ImageRecord
+        The image that it lies on.
+    values : dict
+        What the command line tells of it.
+    """
+    known = shown(snapshot, record)
+    return {
+        "image": known.pop("name"),
+        **known,
+        **{name: values[name] for name in _OF_PLACE},
+        "crop": crop_address(known["iiif"], values["region"], record.width, record.height),
     }
 
 
 def title_of(snapshot: Snapshot, record: ImageRecord) -> str:
     """Return how an image is called in a list: by its title where it has one, else by its name."""
     known = snapshot.metadata.get(record.id, {})
-    title = next((known[key] for key in _TITLES if known.get(key)), readable(record.name))
-    return f"{title}, page {record.page + 1}" if record.page else title
+    return next((known[key] for key in _TITLES if known.get(key)), readable(record.name))
 
 
 async def indexes(call: Call) -> shapes.Indexes:

@@ -107,12 +107,12 @@ def serve(
 
         from webui.application import make_application
         from webui.options import Options
-        from webui.work import spare_memory
     except ImportError as error:
         raise MissingDependency(
             f"the page needs packages that are not installed ({error.name}); pip install 'calque[web]'"
         ) from error
 
+    from index.memory import spare_memory
     from index.workers import default_workers
 
     spare_memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,22 +32,15 @@ __all__ = ["OPERATIONS", "block_verdict", "compare_images", "compared_picture"]
 _JUDGING_SECONDS = 120.0
 
 
+@dataclass(frozen=True, slots=True)
 class _Pairing:
     """What a request compares: what is looked for, the image it is looked for on, and how it was found there."""
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        what: Asked,
-        record: ImageRecord,
-        place: Region | None,
-        match: Match | None,
-    ) -> None:
-        self.snapshot = snapshot
-        self.what = what
-        self.record = record
-        self.place = place
-        self.match = match
+    snapshot: Snapshot
+    what: Asked
+    record: ImageRecord
+    place: Region | None
+    match: Match | None
 
     @property
     def name(self) -> str:
@@ -104,8 +98,8 @@ async def compare_images(call: Call, query: questions.ComparisonQuery) -> shapes
     known = shown(pairing.snapshot, record)
     told = {name: known[name] for name in ("name", "title", "page", "width", "height", "iiif", "metadata")}
     place = pairing.place if match is None else match.region
-    b = shapes.Side(image=record.id, upload=None, region=None if place is None else place.as_list(), **told)
     a = _asked_side(pairing.snapshot, what)
+    b = shapes.Side(image=record.id, upload=None, region=None if place is None else place.as_list(), **told)
     if match is None:
         return shapes.Comparison(pairing.snapshot.name, a, b, found=False)
     frame = pair_frame(what.picture.size, what.region)
@@ -133,25 +127,18 @@ async def compare_images(call: Call, query: questions.ComparisonQuery) -> shapes
 
 
 def _asked_side(snapshot: Snapshot, what: Asked) -> shapes.Side:
-    box = None if what.region is None else what.region.as_list()
-    if what.record is not None:
-        known = shown(snapshot, what.record)
-        told = {name: known[name] for name in ("name", "title", "page", "width", "height", "iiif", "metadata")}
-        return shapes.Side(
-            image=what.record.id, upload=None, region=None if what.region is None else what.region.as_list(), **told
-        )
-    picture = what.picture
+    picture, record = what.picture, what.record
     return shapes.Side(
-        image=None,
+        image=None if record is None else record.id,
         upload=what.upload,
         name=what.name,
-        title=what.name,
+        title=what.title,
         page=picture.page,
         width=picture.width,
         height=picture.height,
-        region=box,
+        region=None if what.region is None else what.region.as_list(),
         iiif=picture.address,
-        metadata={},
+        metadata={} if record is None else dict(snapshot.metadata.get(record.id, {})),
     )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from index.search import Answer
+    from index.answers import Answer
     from matcher.types import Match, Region, Transform
 
 __all__ = [

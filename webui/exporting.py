@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, Response
 
+from index.answers import answer_as_dict
 from index.api import rows
 from index.exports import Finding, coco, findings, graphml, slug
 from index.groups import Group, group_as_dict, group_findings, group_graph
-from index.search import answer_as_dict
 from index.web_annotations import manifest
 from webui.drawing import write_crops
 from webui.problems import plain
@@ -26,7 +26,7 @@ from webui.problems import plain
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from index.search import Answer
+    from index.answers import Answer
     from webui.contract import Call
     from webui.shelf import Snapshot
 

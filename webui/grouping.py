@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,29 +10,24 @@ from index.groups import Group, group_as_dict, groups
 from index.links import LINKS_FILE, Links
 from webui import questions, shapes
 from webui.asked import address_of
-from webui.browsing import chosen, shown
+from webui.browsing import chosen, placed
 from webui.contract import Call, Operation
 from webui.drawing import registered
 from webui.exporting import GROUP_KINDS, groups_file
-from webui.imaging import Picture, cached, crop_address, picture_response, tag_of
+from webui.imaging import Picture, cached, picture_response, tag_of
+from webui.kept import Kept
 from webui.problems import no_such
+from webui.shelf import Snapshot, state_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from starlette.responses import Response
 
-    from webui.shelf import Snapshot
 
 __all__ = ["OPERATIONS", "Grouped", "Groupings", "export_groups", "group_member", "list_groups", "one_group"]
 
 _KEPT = 8
 _SHOWN = 6
 """Members told of each group in a list."""
-
-
-_OF_MEMBER = ("page", "region", "reference", "relation", "rotation", "scale", "false_alarms", "transform")
-"""What is told of a member as the command line tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +43,8 @@ class Groupings:
     """The groupings that were asked for last. May be used by any thread."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], Grouped] = OrderedDict()
-        self._lock = threading.Lock()
+        self._kept = Kept[Grouped](_KEPT)
+        self._lock = threading.Lock()  # what two ask for is worked out once
 
     def get(self, snapshot: Snapshot, where: str, max_false_alarms: float) -> Grouped:
         """Return the groups of the images that fit a condition."""
@@ -59,19 +53,11 @@ class Groupings:
             return Grouped(snapshot, [], 0)
         question = (snapshot.name, snapshot.serial, where, max_false_alarms)
         with self._lock:
-            found = self._kept.get((question, _state(links)))
+            found = self._kept.get((question, state_of(links)))
             if found is None:
                 found = _grouped(snapshot, where, max_false_alarms)
-                self._kept[question, _state(links)] = found  # which opening it has changed
-                while len(self._kept) > _KEPT:
-                    self._kept.popitem(last=False)
+                self._kept.put((question, state_of(links)), found)  # which opening them has changed
             return found
-
-
-def _state(links: Path) -> tuple[tuple[int, int], ...]:
-    """Return what tells a later state of the links from an earlier one."""
-    files = (links, links.with_name(f"{links.name}-wal"))
-    return tuple((status.st_mtime_ns, status.st_size) for file in files if file.is_file() for status in [file.stat()])
 
 
 def _grouped(snapshot: Snapshot, where: str, max_false_alarms: float) -> Grouped:
@@ -155,26 +141,21 @@ def _numbered(found: Grouped, number: int) -> Group:
 
 
 def _members(snapshot: Snapshot, group: Group, query: questions.GroupQuery) -> list[shapes.GroupMember]:
-    told = []
-    for place, (member, values) in enumerate(zip(group.members, group_as_dict(group)["members"], strict=True)):
-        known = shown(snapshot, member.image)
-        kept = {name: known[name] for name in ("id", "title", "width", "height", "metadata", "iiif", "thumbnail")}
-        address = address_of(
-            snapshot,
-            f"groups/{group.number}/members/{place}",
-            where=query.where,
-            max_false_alarms=query.max_false_alarms if query.max_false_alarms != 1e-3 else None,
+    reference = group.members[group.reference]
+    return [
+        shapes.GroupMember(
+            **placed(snapshot, member.image, values),
+            reference=values["reference"],
+            judgement=snapshot.ruling(reference.image, reference.region, member.image, member.region),
+            registered=address_of(
+                snapshot,
+                f"groups/{group.number}/members/{number}",
+                where=query.where,
+                max_false_alarms=query.max_false_alarms if query.max_false_alarms != 1e-3 else None,
+            ),
         )
-        kept |= {name: values[name] for name in _OF_MEMBER}
-        told.append(
-            shapes.GroupMember(
-                **kept,
-                image=known["name"],
-                crop=crop_address(known["iiif"], values["region"], known["width"], known["height"]),
-                registered=address,
-            )
-        )
-    return told
+        for number, (member, values) in enumerate(zip(group.members, group_as_dict(group)["members"], strict=True))
+    ]
 
 
 _GROUPS = "/api/indexes/{index}/groups"

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from index.search import Answer, Query, answer_as_dict, search
+from index.answers import Answer, Query, answer_as_dict
+from index.memory import give_back_memory
+from index.search import search
 from matcher.errors import InputError
 from webui import questions, shapes
 from webui.asked import Asked, address_of, asked_for
-from webui.browsing import chosen, shown
+from webui.browsing import chosen, placed
 from webui.contract import Call, Operation
 from webui.exporting import KINDS, answer_file, crops_file
-from webui.imaging import crop_address
+from webui.kept import Kept
 from webui.problems import Refusal
-from webui.work import give_back_memory
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-    from index.search import Hit
+    from index.answers import Hit
     from matcher.types import Match, Region, Relation
     from webui.shelf import Snapshot
-
-_OF_MATCH = (
-    *("rank", "page", "score", "false_alarms", "inliers", "relation", "rotation", "scale", "region", "polygon"),
-    "transform",
-)
-"""What is told of a hit as the command line tells it."""
 
 __all__ = [
     "OPERATIONS",
@@ -52,29 +45,21 @@ class Answers:
     """The answers that were given last: a list that is leafed through, compared or exported is searched for once."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], Answer] = OrderedDict()
-        self._by_picture: dict[tuple[object, ...], tuple[object, ...]] = {}
-        self._lock = threading.Lock()
+        self._kept = Kept[Answer](_KEPT_HITS, lambda answer: 1 + len(answer.hits))
+        self._last = Kept[tuple[object, ...]](_KEPT_HITS)  # the last question about a picture
 
     def get(self, key: tuple[object, ...]) -> Answer | None:
         """Return the answer to a question, if it is kept."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
+        return self._kept.get(key)
 
     def put(self, key: tuple[object, ...], answer: Answer, picture: tuple[object, ...]) -> None:
-        """Keep the answer to a question about `picture`, and forget the oldest where there are too many hits."""
-        with self._lock:
-            self._kept[key] = answer
-            self._by_picture[picture] = key
-            while sum(1 + len(kept.hits) for kept in self._kept.values()) > _KEPT_HITS and len(self._kept) > 1:
-                old, _ = self._kept.popitem(last=False)
-                self._by_picture = {one: known for one, known in self._by_picture.items() if known != old}
+        """Keep the answer to a question about `picture`."""
+        self._kept.put(key, answer)
+        self._last.put(picture, key)
 
     def match(self, picture: tuple[object, ...], path: str, page: int, place: Region | None) -> Match | None:
         """Return how a picture was found on an image, at `place` where that is told, if an answer says so."""
-        answer = self.get(self._by_picture.get(picture, ()))
+        answer = self.get(self._last.get(picture) or ())
         found = [] if answer is None else [hit.match for hit in answer.hits if (hit.path, hit.page) == (path, page)]
         return nearest(found, place)
 
@@ -176,18 +161,15 @@ def _hit(snapshot: Snapshot, what: Asked, hit: Hit, values: dict[str, Any]) -> s
     image = snapshot.ids.get((hit.path, hit.page))
     if image is None:
         return None
-    record = snapshot.records[image]
-    known = shown(snapshot, record)
-    place = hit.match.region
-    ruling = None if what.record is None else snapshot.ruling(what.record, what.region, record, place)
-    told = {name: known[name] for name in ("id", "title", "width", "height", "metadata", "iiif", "thumbnail")}
-    told |= {name: values[name] for name in _OF_MATCH}
+    record, place = snapshot.records[image], hit.match.region
     return shapes.Hit(
-        **told,
-        image=known["name"],
-        crop=crop_address(known["iiif"], place.as_list(), record.width, record.height),
+        **placed(snapshot, record, values),
+        rank=hit.rank,
+        score=values["score"],
+        inliers=values["inliers"],
+        polygon=values["polygon"],
         kind=None if hit.zone is None else cast("Any", hit.zone.kind),
-        judgement=ruling,
+        judgement=None if what.record is None else snapshot.ruling(what.record, what.region, record, place),
         comparison=address_of(snapshot, "comparison", **part_of(what), **{"with": image}, place=place),
     )
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from index.workers import default_workers
+from matcher.types import Match
 from webui.browsing import Listings
 from webui.decoders import Decoders
 from webui.grouping import Groupings
 from webui.imaging import Folders, Imaging
 from webui.jobs import Jobs
+from webui.kept import Kept
 from webui.searching import Answers
 from webui.shelf import Shelf
 from webui.uploads import Uploads
@@ -22,29 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from matcher.types import Match
     from webui.options import Options
 
-__all__ = ["Comparisons", "Server"]
+__all__ = ["Server"]
 
 _COMPARISONS = 200
-
-
-class Comparisons:
-    """The comparisons that were made last of pictures that no search has brought together."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], list[Match]] = OrderedDict()
-
-    def get(self, key: tuple[object, ...]) -> list[Match] | None:
-        """Return a comparison, if it is kept."""
-        return self._kept.get(key)
-
-    def put(self, key: tuple[object, ...], found: list[Match]) -> None:
-        """Keep a comparison."""
-        self._kept[key] = found
-        while len(self._kept) > _COMPARISONS:
-            self._kept.popitem(last=False)
+"""Kept of pictures that no search has brought together."""
 
 
 class Server:
@@ -79,7 +63,7 @@ class Server:
         self.uploads = Uploads(options)
         self.listings = Listings()
         self.answers = Answers()
-        self.comparisons = Comparisons()
+        self.comparisons = Kept[list[Match]](_COMPARISONS)
         self.groupings = Groupings()
         self.jobs = Jobs()
         self._writers: dict[str, Writer] = {}

@@ -34,6 +34,7 @@ __all__ = [
     "Limits",
     "Lost",
     "Pictures",
+    "Place",
     "Points",
     "Problem",
     "Question",
@@ -206,8 +207,9 @@ class Question(Struct):
     furniture: bool
 
 
-class Hit(Struct):
-    rank: int
+class Place(Struct, kw_only=True):
+    """A place on an image where something was found, and how that lies there."""
+
     id: int
     image: str
     title: str
@@ -218,17 +220,21 @@ class Hit(Struct):
     iiif: str
     thumbnail: str
     crop: str
-    score: float
-    false_alarms: float
-    inliers: int
+    region: Box
     relation: Relation
     rotation: float
     scale: float
-    region: Box
-    polygon: list[Point]
+    false_alarms: float
     transform: Matrix
-    kind: Kind | None
     judgement: Ruling | None
+
+
+class Hit(Place, kw_only=True):
+    rank: int
+    score: float
+    inliers: int
+    polygon: list[Point]
+    kind: Kind | None
     comparison: str
 
 
@@ -342,25 +348,9 @@ class Judgements(Struct):
 # Groups
 
 
-class GroupMember(Struct):
-    id: int
-    image: str
-    title: str
-    page: int
-    width: int
-    height: int
-    metadata: dict[str, str]
-    iiif: str
-    thumbnail: str
-    crop: str
-    registered: str
-    region: Box
+class GroupMember(Place, kw_only=True):
     reference: bool
-    relation: Relation
-    rotation: float
-    scale: float
-    false_alarms: float
-    transform: Matrix
+    registered: str
 
 
 class Tie(Struct):

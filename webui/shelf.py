@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from contextlib import suppress
 from functools import cached_property
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from index.answers import Query
+from index.contents import CATALOGUE
 from index.judgements import Side, sides, standing
-from index.search import Query, search
+from index.memory import give_back_memory
+from index.search import search
 from index.store import Index
 from matcher.errors import CalqueError, InputError
 from matcher.types import Region
 from webui.problems import no_such
-from webui.work import give_back_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +27,8 @@ if TYPE_CHECKING:
     from index.annotations import Judgement, Verdict
     from index.catalogue import ImageRecord
 
-__all__ = ["Holding", "Shelf", "Snapshot"]
+__all__ = ["Holding", "Shelf", "Snapshot", "state_of"]
 
-_CATALOGUE_FILES = ("catalogue.sqlite", "catalogue.sqlite-wal")
 _RESERVED = "uploads"
 """Not a name of an index: it has a meaning in the addresses of pictures."""
 
@@ -143,14 +145,17 @@ class Holding:
 
     def _seen(self) -> object:
         """Return what tells a later state of the catalogue from an earlier one."""
-        found = []
-        for name in _CATALOGUE_FILES:
-            try:
-                status = (self.path / name).stat()
-            except FileNotFoundError:
-                continue
+        return state_of(self.path / CATALOGUE)
+
+
+def state_of(database: Path) -> tuple[tuple[int, ...], ...]:
+    """Return what tells a later state of a SQLite file from an earlier one: of the file, and of its journal."""
+    found = []
+    for file in (database, database.with_name(f"{database.name}-wal")):
+        with suppress(FileNotFoundError):
+            status = file.stat()
             found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-        return found
+    return tuple(found)
 
 
 class Shelf:

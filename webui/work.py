@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,7 +11,7 @@ from webui.problems import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Line", "give_back_memory", "spare_memory"]
+__all__ = ["Line"]
 
 Result = TypeVar("Result")
 
@@ -54,16 +52,3 @@ class Line:
     def close(self) -> None:
         """Let the threads end, what waits undone."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def spare_memory() -> None:
-    """Let glibc keep freed memory in two places only, not in one for each thread that ever searched."""
-    arena_max = -8  # malloc.h
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(arena_max, 2)
-
-
-def give_back_memory() -> None:
-    """Give freed memory back to the system: a search needs several hundred megabytes, a server that waits does not."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)

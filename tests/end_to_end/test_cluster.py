@@ -17,10 +17,11 @@ distributed = pytest.importorskip("distributed")
 
 import dask  # noqa: E402
 
+from index.answers import Query  # noqa: E402
 from index.cluster import Cluster  # noqa: E402
 from index.groups import group_as_dict, groups  # noqa: E402
 from index.links import Links, find_links  # noqa: E402
-from index.search import Query, search  # noqa: E402
+from index.search import search  # noqa: E402
 from index.store import Index  # noqa: E402
 from index.tracing import Journal, photos_of, trace  # noqa: E402
 from index.workers import Failed  # noqa: E402

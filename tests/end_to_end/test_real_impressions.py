@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import pytest
 
-from index.search import Answer, Query, search
+from index.answers import Answer, Query
+from index.search import search
 from index.store import Index
 from matcher.types import Region
 

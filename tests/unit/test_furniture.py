@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from index.answers import Query
 from index.furniture import furniture_of
-from index.search import Query, search
+from index.search import search
 from index.store import Index
 from index.verification import Stored
 from matcher.geometry import Signed

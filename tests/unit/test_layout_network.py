@@ -17,6 +17,7 @@ from matcher.images import Scan
 from matcher.layout import CLASSES, PICTURES
 from matcher.layout_network import LONG_SIDE, LayoutNetwork, Said, understood
 from matcher.types import Region
+from tests.conftest import class_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,7 @@ def test_a_box_on_what_the_pixels_call_text_is_not_believed() -> None:
     saying.box("illustration", 32, 32, 224, 224)
     layout = saying.layout()
     assert [region.kind for region in layout.regions] == ["text"]
-    assert layout.labels_at(np.array([[100.0, 100.0], [5.0, 5.0]])).tolist() == [1, 0]
+    assert [class_at(layout, 100, 100), class_at(layout, 5, 5)] == ["text", "background"]
 
 
 def test_min_score_leaves_out_what_is_less_sure() -> None:

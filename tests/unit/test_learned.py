@@ -16,7 +16,8 @@ pytest.importorskip("kornia")
 from kornia import feature  # noqa: E402
 from skimage import data  # noqa: E402
 
-from index.search import Query, extract  # noqa: E402
+from index.answers import Query  # noqa: E402
+from index.asking import extract  # noqa: E402
 from matcher.errors import CalqueError, InputError, MissingDependency, SettingsMismatch  # noqa: E402
 from matcher.images import Scan  # noqa: E402
 from matcher.learned import Learned  # noqa: E402

@@ -12,15 +12,17 @@ from hypothesis import strategies as st
 
 import index.encoding
 from index.annotations import LAYOUT, Zone
+from index.answers import Query
 from index.regions import Pictures, counting, each_region, segmenter_of, signature_of, zones_known, zones_of
-from index.search import Query, search
+from index.search import search
 from index.settings import Settings
 from index.store import Index
 from index.vocabulary import bundled_vocabulary
 from index.zones import PageZones, ZoneFinder
 from matcher.errors import InputError, SettingsMismatch
 from matcher.images import read_image
-from matcher.layout import Layout, LayoutRegion, painted
+from matcher.layout import Layout, LayoutRegion
+from matcher.layout_regions import painted
 from matcher.registry import extractor_of
 from matcher.selection import choose, select, swayed
 from matcher.types import Region

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from index.search import Query, extract
+from index.answers import Query
+from index.asking import extract
 from matcher.errors import InputError, MissingDependency, SettingsMismatch
 from matcher.registry import EXTRACTORS, Backend, extractor_named, extractor_of
 from matcher.sift import Sift

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import index.adding
+from index.answers import Query
 from index.encoding import EncodedImage, Encoder
 from index.folder import SegmentFolder
-from index.search import Query, search
+from index.search import search
 from index.settings import Settings
 from index.store import Index
 from index.vocabulary import bundled_vocabulary

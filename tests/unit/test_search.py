@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import index.adding
+from index.answers import Query, answer_as_dict
 from index.folder import SegmentFolder
-from index.search import Query, answer_as_dict, search
+from index.search import search
 from index.store import Index
 from matcher.errors import InputError
 from matcher.types import Region
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from index.search import Answer, Hit
+    from index.answers import Answer, Hit
 
 pytestmark = pytest.mark.compiled
 

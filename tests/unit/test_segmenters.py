@@ -19,7 +19,7 @@ from matcher.layout_labels import kind_of_label
 from matcher.layout_regions import layout_of_regions
 from matcher.registry import SEGMENTERS, segmenter_named, usual_score
 from matcher.types import Region
-from tests.conftest import PLACE, page_with, picture
+from tests.conftest import PLACE, class_at, page_with, picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,10 +95,9 @@ def test_a_picture_among_type_is_told_from_it(name: str, scale: float) -> None:
     place = Region(left * scale, top * scale, pixels.shape[1] * scale, pixels.shape[0] * scale)
     assert region.kind == "illustration"
     assert region.box.iou(place) > 0.8
-    inside = np.array([[place.x + place.width / 2, place.y + place.height / 2]])
-    assert layout.labels_at(inside).tolist() == [CLASSES.index("illustration")]
-    above = np.array([[360 * scale, 120 * scale]])
-    assert layout.labels_at(above).tolist() == [CLASSES.index("text")]
+    inside = (place.x + place.width / 2, place.y + place.height / 2)
+    assert class_at(layout, *inside) == "illustration"
+    assert class_at(layout, 360 * scale, 120 * scale) == "text"
 
 
 def test_a_page_of_type_alone_has_no_pictures() -> None:

@@ -110,6 +110,7 @@ export interface Placed {
   rotation: number;
   scale: number;
   false_alarms: number;
+  judgement: Verdict | null;
 }
 
 export interface Hit extends Shown, Placed {
@@ -120,7 +121,6 @@ export interface Hit extends Shown, Placed {
   score: number;
   inliers: number;
   polygon: Point[];
-  judgement: Verdict | null;
   comparison: string;
   kind: Kind | null;
 }

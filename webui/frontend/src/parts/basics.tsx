@@ -67,13 +67,8 @@ export function Pager({ offset, limit, total, at }: PagerProps) {
 }
 
 /** A name, and the number of the page where a file has several. */
-export function Title({ shown }: { shown: { title: string; page: number } }) {
-  return (
-    <>
-      {shown.title}
-      {shown.page > 0 && `, ${t("page", { number: shown.page + 1 })}`}
-    </>
-  );
+export function titled(shown: { title: string; page: number }): string {
+  return shown.page > 0 ? `${shown.title}, ${t("page", { number: shown.page + 1 })}` : shown.title;
 }
 
 /** The end of a path, where the title is another. */

@@ -2,6 +2,7 @@
 
 import { crop, VERDICTS, type Box, type Kind, type Point, type Relation, type Verdict } from "../api";
 import { certainty, odds } from "../chance";
+import type { Key } from "../keys";
 import { number, t } from "../words";
 
 export function Badges({ relation, rotation, kind }: { relation: Relation; rotation: number; kind?: Kind | null }) {
@@ -26,6 +27,15 @@ export function Sure({ falseAlarms }: { falseAlarms: number }) {
       <b>{t(`certainty.${level}`)}</b> <span>{odds(falseAlarms)}</span>
     </p>
   );
+}
+
+/** The keys that judge: `s`, `d` and `u`. */
+export function verdictKeys(onJudge: (verdict: Verdict) => void): Key[] {
+  return [
+    { keys: ["s"], does: "keys.same", act: () => onJudge("same") },
+    { keys: ["d"], does: "keys.different", act: () => onJudge("different") },
+    { keys: ["u"], does: "keys.unsure", act: () => onJudge("unsure") },
+  ];
 }
 
 interface VerdictProps {

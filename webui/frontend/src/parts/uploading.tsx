@@ -27,14 +27,12 @@ export function useUploading(index: string | null): Uploading {
       send(event.dataTransfer.files[0]);
     };
     const paste = (event: ClipboardEvent): void => send(event.clipboardData?.files[0]);
-    document.addEventListener("dragover", allow);
-    document.addEventListener("drop", drop);
-    document.addEventListener("paste", paste);
-    return () => {
-      document.removeEventListener("dragover", allow);
-      document.removeEventListener("drop", drop);
-      document.removeEventListener("paste", paste);
-    };
+    const control = new AbortController();
+    const { signal } = control;
+    document.addEventListener("dragover", allow, { signal });
+    document.addEventListener("drop", drop, { signal });
+    document.addEventListener("paste", paste, { signal });
+    return () => control.abort();
   }, [index]);
   return { ...sending, send };
 }

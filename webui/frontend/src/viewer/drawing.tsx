@@ -11,7 +11,7 @@ import type { Point, Zone } from "../api";
 import type { Shape } from "../addresses";
 import { t } from "../words";
 import { boundsOf, boxBetween, cornersOf, moved, outlineOf, reshaped, stretched, within } from "./shapes";
-import { onImage, onScreen, useView } from "./viewer";
+import { hear, onImage, onScreen, useView } from "./viewer";
 
 export type Tool = "move" | "box" | "polygon";
 
@@ -197,22 +197,19 @@ function listen(
   };
   const leave = (): void => setPointer(null);
 
-  viewer.addHandler("canvas-press", press);
-  viewer.addHandler("canvas-drag", drag);
-  viewer.addHandler("canvas-drag-end", release);
-  viewer.addHandler("canvas-click", click);
-  viewer.addHandler("canvas-double-click", doubleClick);
-  element.addEventListener("pointermove", hover);
-  element.addEventListener("pointerleave", leave);
-  return () => {
-    viewer.removeHandler("canvas-press", press);
-    viewer.removeHandler("canvas-drag", drag);
-    viewer.removeHandler("canvas-drag-end", release);
-    viewer.removeHandler("canvas-click", click);
-    viewer.removeHandler("canvas-double-click", doubleClick);
-    element.removeEventListener("pointermove", hover);
-    element.removeEventListener("pointerleave", leave);
-  };
+  const control = new AbortController();
+  const { signal } = control;
+  element.addEventListener("pointermove", hover, { signal });
+  element.addEventListener("pointerleave", leave, { signal });
+  const ends = [
+    hear(viewer, "canvas-press", press),
+    hear(viewer, "canvas-drag", drag),
+    hear(viewer, "canvas-drag-end", release),
+    hear(viewer, "canvas-click", click),
+    hear(viewer, "canvas-double-click", doubleClick),
+    () => control.abort(),
+  ];
+  return () => ends.forEach((end) => end());
 }
 
 /** Arrow keys move the shape, with Shift they change its size; Enter looks for it, Delete takes it away. */

@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Box, Point } from "../api";
 import { t } from "../words";
 import { cornersOf } from "./shapes";
-import { onScreen, useView, Viewer, ZoomButtons } from "./viewer";
+import { hear, onScreen, useView, Viewer, ZoomButtons } from "./viewer";
 
 export const WAYS = ["side", "swipe", "fade", "overlay", "blink", "difference", "proof"] as const;
 export type Way = (typeof WAYS)[number];
@@ -85,14 +85,11 @@ function together(left: OpenSeadragon.Viewer, right: OpenSeadragon.Viewer): () =
     follower.viewport.panTo(leader.viewport.getCenter(true), true);
     following = false;
   };
-  const pairs = [
-    [left, follow(left, right)],
-    [right, follow(right, left)],
-  ] as const;
-  for (const [viewer, handler] of pairs) viewer.addHandler("update-viewport", handler);
-  return () => {
-    for (const [viewer, handler] of pairs) viewer.removeHandler("update-viewport", handler);
-  };
+  const ends = [
+    hear(left, "update-viewport", follow(left, right)),
+    hear(right, "update-viewport", follow(right, left)),
+  ];
+  return () => ends.forEach((end) => end());
 }
 
 /** The second picture upon the first: up to a line, half through, or in turn with it. */

@@ -73,16 +73,26 @@ export function Viewer({ sources, label, onOpen, navigator = false, children }: 
   );
 }
 
+type Events = OpenSeadragon.ViewerEventMap;
+
+/** Let `handler` hear of an event of a viewer; what is returned puts an end to that. */
+export function hear<Name extends keyof Events>(
+  viewer: OpenSeadragon.Viewer,
+  name: Name,
+  handler: (event: Events[Name]) => void,
+): () => void {
+  viewer.addHandler(name, handler);
+  return () => void viewer.removeHandler(name, handler);
+}
+
 /** Render again whenever the view moves; returns how many pixels of the screen a pixel of the picture has. */
 export function useView(viewer: OpenSeadragon.Viewer | null): number {
   const [, setFrame] = useState(0);
   useEffect(() => {
     if (!viewer) return undefined;
     const update = (): void => setFrame((frame) => frame + 1);
-    for (const event of ["update-viewport", "resize"] as const) viewer.addHandler(event, update);
-    return () => {
-      for (const event of ["update-viewport", "resize"] as const) viewer.removeHandler(event, update);
-    };
+    const ends = [hear(viewer, "update-viewport", update), hear(viewer, "resize", update)];
+    return () => ends.forEach((end) => end());
   }, [viewer]);
   const image = viewer?.world.getItemAt(0);
   return viewer && image ? image.viewportToImageZoom(viewer.viewport.getZoom(true)) : 1;

@@ -5,7 +5,7 @@ import { api, type Facet, type Images, type IndexInfo } from "../api";
 import { address, adjust, changed, go } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Choice, File, Pager, Problem, Title } from "../parts/basics";
+import { Busy, Choice, File, Pager, Problem, titled } from "../parts/basics";
 import { number, t } from "../words";
 
 const LIMIT = 60;
@@ -107,7 +107,7 @@ export function Browse({ index, params }: { index: IndexInfo; params: URLSearchP
               <a href={address(index.name, `image/${image.id}`)}>
                 <img src={image.thumbnail} alt="" loading="lazy" width={image.width} height={image.height} />
                 <span class="name">
-                  <Title shown={image} />
+                  {titled(image)}
                   <File of={image.title} path={image.name} />
                 </span>
               </a>

@@ -16,8 +16,8 @@ import {
 import { address, adjust, changed, go, only, QUESTION } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer, useSending } from "../loading";
-import { Busy, Facts, ImageLink, known, Problem, Switch, Title } from "../parts/basics";
-import { Badges, Sure, VerdictButtons } from "../parts/finds";
+import { Busy, Facts, ImageLink, known, Problem, Switch, titled } from "../parts/basics";
+import { Badges, Sure, VerdictButtons, verdictKeys } from "../parts/finds";
 import { number, t } from "../words";
 import { boxBetween } from "../viewer/shapes";
 import { Stage, WAYS, type Marks, type Way } from "../viewer/stage";
@@ -97,13 +97,7 @@ function Bench({ index, found, params, writable }: BenchProps) {
   useKeys([
     ...WAYS.map((one, i) => ({ keys: [String(i + 1)], does: `way.${one}` as const, act: () => show(one) })),
     { keys: ["i"], does: "keys.inliers", act: () => adjust({ inliers: inliers ? null : 1 }) },
-    ...(judgeable
-      ? ([
-          { keys: ["s"], does: "keys.same", act: () => decide("same") },
-          { keys: ["d"], does: "keys.different", act: () => decide("different") },
-          { keys: ["u"], does: "keys.unsure", act: () => decide("unsure") },
-        ] as const)
-      : []),
+    ...(judgeable ? verdictKeys(decide) : []),
   ]);
   return (
     <>
@@ -126,7 +120,7 @@ function Bench({ index, found, params, writable }: BenchProps) {
         </div>
         <Stage
           pictures={found.pictures}
-          names={[a.title, b.title]}
+          names={[titled(a), titled(b)]}
           way={way}
           marks={{
             points: inliers ? found.points.a.map((point) => inFrame(found, point)) : [],
@@ -164,7 +158,7 @@ function Bench({ index, found, params, writable }: BenchProps) {
 }
 
 function Sides({ index, side, letter }: { index: string; side: Side; letter: string }) {
-  const title = <Title shown={side} />;
+  const title = titled(side);
   return (
     <section class="side">
       <h2 class="name">

@@ -1,25 +1,24 @@
 /** What an index has more than once: all groups, and one of them with its members in one frame. */
 
+import { useState } from "preact/hooks";
 import {
   api,
   crop,
   judge,
   startJob,
-  type Box,
   type Group,
   type Groups,
   type Judged,
-  type Judgement,
   type Member,
   type Verdict,
 } from "../api";
-import { address, adjust, changed, go, only } from "../addresses";
+import { address, adjust, changed, go, only, shapeParams } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer, useSending } from "../loading";
-import { Busy, Exports, Facts, File, ImageLink, known, Pager, Problem, Switch, Title } from "../parts/basics";
+import { Busy, Exports, Facts, File, ImageLink, known, Pager, Problem, Switch, titled } from "../parts/basics";
 import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
 import { t } from "../words";
-import { cornersOf, sameness } from "../viewer/shapes";
+import { cornersOf } from "../viewer/shapes";
 
 const LIMIT = 24;
 const CONDITIONS = ["where", "max_false_alarms"];
@@ -65,7 +64,7 @@ export function AllGroups({ index, params, writable }: Props) {
                   <img src={crop(member.iiif, member.region, 240)} alt="" loading="lazy" />
                 ))}
               </span>
-              <span class="name">{group.members[0]?.title}</span>
+              <span class="name">{group.members[0] && titled(group.members[0])}</span>
             </a>
           </li>
         ))}
@@ -100,9 +99,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
   const asked = only(params, CONDITIONS);
   const group = useAnswer<Group>(api(index, `groups/${number}`, asked));
   const reference = group.data?.members.find((member) => member.reference);
-  const judgements = useAnswer<{ judgements: Judgement[] }>(
-    reference ? api(index, "judgements", new URLSearchParams({ image: String(reference.id) })) : null,
-  );
+  const [judged, setJudged] = useState<ReadonlyMap<Member, Verdict>>(new Map());
   const sending = useSending();
   const shown: Shown = SHOWN.find((one) => one === params.get("view")) ?? "place";
   const show = (chosen: Shown): void => adjust({ view: chosen });
@@ -118,7 +115,9 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
   if (!group.data || !reference) return <Busy />;
   const decide = (member: Member, verdict: Verdict): void => {
     const place = ({ id, region }: Member): Judged => ({ image: id, region });
-    sending.send(judge(index, place(reference), place(member), verdict), judgements.reload);
+    sending.send(judge(index, place(reference), place(member), verdict), () =>
+      setJudged((known) => new Map(known).set(member, verdict)),
+    );
   };
   return (
     <main>
@@ -153,7 +152,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
             </a>
             <h2 class="name">
               <ImageLink index={index} id={member.id}>
-                <Title shown={member} />
+                {titled(member)}
               </ImageLink>
               <File of={member.title} path={member.image} />
             </h2>
@@ -170,7 +169,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
             <Facts rows={known(member, member.image).slice(0, 3)} />
             {writable && !member.reference && (
               <VerdictButtons
-                value={judgedAs(member, reference, judgements.data?.judgements ?? [])}
+                value={judged.get(member) ?? member.judgement}
                 onJudge={(verdict) => decide(member, verdict)}
               />
             )}
@@ -183,7 +182,7 @@ export function OneGroup({ index, number, params, writable }: Props & { number: 
 
 /** A member where it lies, or in the frame of the reference, alone or with the reference laid upon it. */
 function Registered({ member, reference, shown }: { member: Member; reference: Member; shown: Shown }) {
-  const alt = t("group.compare", { name: member.title });
+  const alt = t("group.compare", { name: titled(member) });
   if (shown === "place") {
     return <LitCrop shown={member} region={member.region} polygon={cornersOf(member.region)} alt={alt} />;
   }
@@ -197,33 +196,11 @@ function Registered({ member, reference, shown }: { member: Member; reference: M
 }
 
 function comparisonWith(index: string, reference: Member, member: Member): string {
-  const place = (side: Member): string => side.region.map((edge) => Math.round(edge * 10) / 10).join(",");
+  const place = ({ region }: Member): string | null => shapeParams({ box: region }).region;
   return address(index, "compare", {
     image: reference.id,
     region: place(reference),
     with: member.id,
     place: place(member),
   });
-}
-
-/** The verdict that stands on the places of two members: boxes that overlap by half. */
-function judgedAs(member: Member, reference: Member, judgements: readonly Judgement[]): Verdict | null {
-  const sides = (judgement: Judgement, swapped: boolean): boolean => {
-    const { image_a, region_a, image_b, region_b } = judgement;
-    const [one, two] = swapped
-      ? ([
-          [image_b, region_b],
-          [image_a, region_a],
-        ] as const)
-      : ([
-          [image_a, region_a],
-          [image_b, region_b],
-        ] as const);
-    return one[0] === reference.id && two[0] === member.id && overlap(one[1], reference) && overlap(two[1], member);
-  };
-  return judgements.findLast((judgement) => sides(judgement, false) || sides(judgement, true))?.verdict ?? null;
-}
-
-function overlap(region: Box | null, member: Member): boolean {
-  return sameness(region ?? [0, 0, member.width, member.height], member.region) > 0.5;
 }

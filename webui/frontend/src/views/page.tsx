@@ -4,7 +4,7 @@ import { api, type ImageDetail, type Judgement } from "../api";
 import { address, go } from "../addresses";
 import { useKeys } from "../keys";
 import { useAnswer } from "../loading";
-import { Busy, Facts, ImageLink, known, Problem, Title } from "../parts/basics";
+import { Busy, Facts, ImageLink, known, Problem, titled } from "../parts/basics";
 import { number, t } from "../words";
 import { Ask } from "./ask";
 
@@ -27,7 +27,7 @@ export function Page({ index, id, params }: { index: string; id: number; params:
     <Ask index={index} picture={data} named={{ image: id }} params={params} regions={data.regions} key={id}>
       <section>
         <h1 class="name">
-          <Title shown={data} />
+          {titled(data)}
         </h1>
         <nav class="step" aria-label={t("page.step")}>
           <Step index={index} to={data.previous} words={t("page.previous")} />

@@ -6,8 +6,8 @@ import { address, adjust, changed, only, QUESTION, shapeParams } from "../addres
 import { HOLDS } from "../chance";
 import { useKeys } from "../keys";
 import { useAnswer, useSending } from "../loading";
-import { Busy, Choice, Exports, Facts, File, ImageLink, known, Problem, Title } from "../parts/basics";
-import { Badges, LitCrop, Sure, VerdictButtons } from "../parts/finds";
+import { Busy, Choice, Exports, Facts, File, ImageLink, known, Problem, titled } from "../parts/basics";
+import { Badges, LitCrop, Sure, VerdictButtons, verdictKeys } from "../parts/finds";
 import { number, t } from "../words";
 import { boundsOf } from "../viewer/shapes";
 
@@ -49,16 +49,14 @@ export function Results({
   const cards = (): HTMLElement[] => [...(grid.current?.querySelectorAll<HTMLElement>(":scope > li") ?? [])];
   const current = (): number => cards().findIndex((card) => card.contains(document.activeElement));
   const focus = (step: number): void => cards()[Math.max(current() + step, 0)]?.querySelector("a")?.focus();
-  const decideCurrent = (verdict: Verdict) => () => {
+  const decideCurrent = (verdict: Verdict): void => {
     const hit = hits[current()];
     if (hit && writable) decide(hit, verdict);
   };
   useKeys([
     { keys: ["n", "arrowright"], does: "keys.hit.next", act: () => focus(1) },
     { keys: ["p", "arrowleft"], does: "keys.hit.previous", act: () => focus(-1) },
-    { keys: ["s"], does: "keys.same", act: decideCurrent("same") },
-    { keys: ["d"], does: "keys.different", act: decideCurrent("different") },
-    { keys: ["u"], does: "keys.unsure", act: decideCurrent("unsure") },
+    ...verdictKeys(decideCurrent),
   ]);
 
   const relations = params.get("relations") ?? "";
@@ -132,12 +130,12 @@ export function Results({
                 shown={hit}
                 region={hit.region}
                 polygon={hit.polygon}
-                alt={t("results.compare", { name: hit.title })}
+                alt={t("results.compare", { name: titled(hit) })}
               />
             </a>
             <h2 class="name">
               <ImageLink index={index} id={hit.id}>
-                <Title shown={hit} />
+                {titled(hit)}
               </ImageLink>
               <File of={hit.title} path={hit.image} />
             </h2>
@@ -191,7 +189,7 @@ function Asked({ index, question }: { index: string; question: Question }) {
         <p class="kicker">{t(region ? "results.part" : "results.whole")}</p>
         <p class="name big">
           <a href={back}>
-            <Title shown={question} />
+            {titled(question)}
           </a>
         </p>
       </div>
