@@ -12,22 +12,16 @@ a picture become so many times higher or lower as a layout is seldom wrong. Neit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from numpy.typing import NDArray
-
-    PictureFinder = Callable[[], NDArray[np.integer] | None]
-    """Returns where a layout sees pictures, as their numbers from 1, else 0, on a grid over the whole image, or None
-    if it is no page."""
+from numpy.typing import NDArray
 
 __all__ = [
     "LEAST_LIKENESS",
+    "PictureFinder",
     "PictureNetwork",
     "choose",
     "picture_likeness",
@@ -36,6 +30,10 @@ __all__ = [
     "swayed",
     "weighted",
 ]
+
+PictureFinder = Callable[[], NDArray[np.integer] | None]
+"""Returns where a layout sees pictures, as their numbers from 1, else 0, on a grid over the whole image, or None if it
+is no page."""
 
 LEAST_LIKENESS = 0.1
 """Features less like a picture than this are not kept, but for the strongest few."""
