@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 RUN := $(BIN)/.calque-installed
 DEV := $(BIN)/.calque-dev-installed
+# What tests of networks need is large; without it they are skipped and say so. .ci/run asks for all.
+EXTRAS ?= dev
 INPUTS := pyproject.toml constraints.txt
 WEB := webui/static/index.html
 PAGE := $(wildcard webui/frontend/*.json webui/frontend/*.mjs) $(shell find webui/frontend/src -type f)
@@ -43,7 +45,7 @@ $(RUN): $(INPUTS) | $(BIN)/python
 	touch $@
 
 $(DEV): $(INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install -c constraints.txt -e '.[dev,train]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
 	touch $@ $(RUN)
 
 # With the npm that is there, else with one from PyPI.

@@ -80,10 +80,8 @@ class _Faiss:
     _CELLS, _PROBES, _BYTES = 4096, 8, 8
 
     def __init__(self, pool: Pool, sample: NDArray[np.int64]) -> None:
-        try:
-            import faiss
-        except ImportError as error:
-            raise MissingDependency("faiss is not installed; run: pip install calque[train]") from error
+        import faiss
+
         self._pointer = faiss.swig_ptr
         self._index = faiss.index_factory(pool.descriptors.shape[1], f"IVF{self._CELLS},PQ{self._BYTES}")
         self._index.train(_whole(pool.descriptors[sample]))

@@ -45,9 +45,9 @@ def train(vocabulary: Path, sources: tuple[str, ...], words: int, features: str,
     """Train a VOCABULARY file on each SOURCE, for a collection unlike prints, pages and photographs.
 
     The vocabulary that is shipped serves most collections, and indexes made with it may be merged. An index is made
-    with another by `calque add --vocabulary`. Needs the extra: pip install 'calque[train]'; features other than sift
-    are described by networks (docs/features.md) and need the extra 'calque[learned]'. What is said of false alarms was
-    calibrated with the vocabulary that is shipped; with others, and above all with networks, there are more.
+    with another by `calque add --vocabulary`. Features other than sift are described by networks (docs/features.md) and
+    need the extra: pip install 'calque[learned]'. What is said of false alarms was calibrated with the vocabulary that
+    is shipped; with others, and above all with networks, there are more.
 
     \b
     Examples:

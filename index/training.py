@@ -17,7 +17,7 @@ from index.settings import Settings
 from index.sources import SourceFailure, expand
 from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabulary
 from matcher.devices import wanted_device
-from matcher.errors import CalqueError, InputError, MissingDependency
+from matcher.errors import CalqueError, InputError
 from matcher.images import read_image
 from matcher.registry import Sight, extract_all, extractor_named, images_at_once
 
@@ -78,7 +78,7 @@ def train(
     InputError
         If the images have too few features for so many words, or there is no extractor of that name.
     MissingDependency
-        If faiss, or what the extractor needs, is not installed.
+        If what the extractor needs is not installed.
     """
     items = [item for item in expand(sources) if not isinstance(item, SourceFailure)]
     if not items:
@@ -184,10 +184,8 @@ def _words(descriptors: NDArray[np.float32], words: int, seed: int) -> NDArray[n
 
 def _clusters(points: NDArray[np.float32], k: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the centres (k, d) of a k-means and the nearest centre of each point."""
-    try:
-        import faiss
-    except ImportError as error:
-        raise MissingDependency("training needs faiss; install it with: pip install 'calque[train]'") from error
+    import faiss  # loaded when words are learned, not whenever one of this module's names is wanted
+
     points = np.ascontiguousarray(points)
     if k >= len(points):
         padded = np.concatenate([points, np.repeat(points[:1], k - len(points), axis=0)])

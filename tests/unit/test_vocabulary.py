@@ -188,7 +188,6 @@ def test_the_bundled_vocabulary_is_small_enough_to_ship():
 
 @pytest.mark.compiled
 def test_words_are_learnt_where_descriptors_lie():
-    pytest.importorskip("faiss", reason="learning words needs faiss: pip install 'calque[train]'")
     some = descriptors(4000)
     vocabulary = learn(some, 256, "learnt", Sift().signature, np.zeros(131, np.float32))
     assert len(vocabulary) == 256
