@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from matcher.embedding import Embedder
     from matcher.images import Scan
     from matcher.layout import Segmenter
     from matcher.selection import PictureFinder
     from matcher.types import Features, Relation
 
 __all__ = [
+    "EMBEDDERS",
     "EXTRACTORS",
     "SEGMENTER",
     "SEGMENTERS",
@@ -33,6 +35,7 @@ __all__ = [
     "BatchExtractor",
     "Extractor",
     "Sight",
+    "embedder_named",
     "extract_all",
     "extractor_named",
     "extractor_of",
@@ -164,8 +167,17 @@ SEGMENTERS: Mapping[str, Backend] = {
 SEGMENTER = "calque"
 """The one taken where none is named."""
 
+EMBEDDERS: Mapping[str, Backend] = {
+    "palette": Backend("matcher.embedding_classical:Palette"),
+    "structure": Backend("matcher.embedding_classical:Structure"),
+}
+"""What turns pictures into vectors by the name that ``--model`` takes."""
+
 _WITH_MODEL = {"onnx": True, "kraken": False}
 """Segmenters whose name may be followed by ``:PATH`` of a model, and whether it must be."""
+
+_EMBEDDERS_OF_MODELS: Mapping[str, bool] = {}
+"""The same of embedders."""
 
 _SIGNED = {"rootsift": "sift", "calque-layout": "calque"}
 """Names in signatures that are not the name here."""
@@ -257,6 +269,26 @@ def segmenter_named(name: str, min_score: float | None = None) -> Segmenter:
     return made
 
 
+def embedder_named(name: str) -> Embedder:
+    """Return what turns pictures into vectors, by its name.
+
+    Parameters
+    ----------
+    name : str
+        A key of `EMBEDDERS`; of those that run models of others followed by the path of one.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or its model cannot be used.
+    MissingDependency
+        If it needs a package or weights that are not there.
+    """
+    known, model = _parts(name, EMBEDDERS, _EMBEDDERS_OF_MODELS, "embedder")
+    made: Embedder = EMBEDDERS[known].make(**({"model": model} if model else {}))
+    return made
+
+
 def usual_score(name: str) -> float:
     """Return how sure the segmenter of a name must be of a picture to tell it; 0 if it tells all it knows."""
     parameter = _asked_for_scores(_segmenter(name)[0])
@@ -265,13 +297,18 @@ def usual_score(name: str) -> float:
 
 def _segmenter(name: str) -> tuple[str, str]:
     """Return the key in `SEGMENTERS` and the path of a model in the name of a segmenter; `InputError` if it is none."""
+    return _parts(name, SEGMENTERS, _WITH_MODEL, "segmenter")
+
+
+def _parts(name: str, backends: Mapping[str, Backend], of_models: Mapping[str, bool], kind: str) -> tuple[str, str]:
+    """Return the key in `backends` and the path of a model in ``KEY`` or ``KEY:PATH``; `InputError` if it is none."""
     known, colon, model = name.partition(":")
-    if known not in SEGMENTERS:
-        raise nearest_name(known, SEGMENTERS, "segmenter")
-    if colon and known not in _WITH_MODEL:
-        raise InputError(f"the segmenter {known!r} takes no model of its own; leave out {colon + model!r}")
-    if not model and _WITH_MODEL.get(known):
-        raise InputError(f"the segmenter {known!r} needs a model; give its path: {known}:PATH")
+    if known not in backends:
+        raise nearest_name(known, backends, kind)
+    if colon and known not in of_models:
+        raise InputError(f"the {kind} {known!r} takes no model of its own; leave out {colon + model!r}")
+    if not model and of_models.get(known):
+        raise InputError(f"the {kind} {known!r} needs a model; give its path: {known}:PATH")
     return known, model
 
 
