@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from index._sqlite import Database, from_sql, to_sql
 from index.annotations import Annotations
+from index.detections import Detections
 from index.durable import replacing
 from index.faults import reach
 from index.settings import FORMAT_VERSION, Settings
@@ -99,6 +100,29 @@ _MIGRATIONS: dict[int, tuple[str, ...]] = {
 )""",
     ),
     3: (),  # concerns segments
+    4: (
+        """CREATE TABLE detections (
+    id INTEGER PRIMARY KEY,
+    image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    origin TEXT NOT NULL,
+    label TEXT NOT NULL,
+    score REAL NOT NULL,
+    x REAL NOT NULL,
+    y REAL NOT NULL,
+    width REAL NOT NULL,
+    height REAL NOT NULL,
+    polygons TEXT,
+    landmarks TEXT
+)""",
+        "CREATE INDEX detections_by_image ON detections (image_id)",
+        """CREATE TABLE detected (
+    image_id INTEGER NOT NULL REFERENCES images (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED,
+    origin TEXT NOT NULL,
+    label TEXT NOT NULL,
+    min_score REAL NOT NULL,
+    UNIQUE (image_id, origin, label)
+)""",
+    ),
 }
 """Statements that lead from the version before to the version that is the key; new catalogues take these steps too."""
 
@@ -178,6 +202,8 @@ class Catalogue(Database):
         What the index was made with.
     annotations : Annotations
         What is known of the images besides their features.
+    detections : Detections
+        What things are on them.
     """
 
     def __init__(self, path: Path, writable: bool = False, still: bool = False) -> None:
@@ -194,6 +220,7 @@ class Catalogue(Database):
         """
         super().__init__(path, writable, still)
         self.annotations = Annotations(self)
+        self.detections = Detections(self)
         try:
             with self.naming_errors():
                 if not writable:
@@ -340,7 +367,9 @@ class Catalogue(Database):
         """
         old = self.find(record.path, record.page)
         if old is not None:
-            self.annotations.move(old.id, record.id, record.width / old.width, record.height / old.height)
+            scale = record.width / old.width, record.height / old.height
+            self.annotations.move(old.id, record.id, *scale)
+            self.detections.move(old.id, record.id, *scale)
             self.remove_image(old)
         values = list(astuple(record))
         values[1:3] = to_sql(record.name), to_sql(record.path)

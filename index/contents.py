@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from index.annotations import Judgement, Zone
     from index.catalogue import Catalogue, Failure, ImageRecord
+    from index.detections import KnownDetection
     from index.settings import Settings
     from index.vocabulary import Vocabulary
 
@@ -128,6 +129,18 @@ class Contents:
     def regions(self, image_id: int) -> list[Zone]:
         """Return the zones known of an image: what is a picture on it, what is text."""
         return self._catalogue.annotations.regions(image_id)
+
+    def detections(self, image_id: int) -> list[KnownDetection]:
+        """Return the things that are known to be on an image, as they count (`index.detections`)."""
+        return self._catalogue.detections.counting(image_id)
+
+    def all_detections(self) -> Iterator[tuple[int, list[KnownDetection]]]:
+        """Yield the id of each image on which things are known, ascending, and those that count."""
+        return self._catalogue.detections.all()
+
+    def looked_for(self, origin: str) -> dict[int, dict[str, float]]:
+        """Return, by image, what a detector with a signature has looked for, and down to which score."""
+        return dict(self._catalogue.detections.all_looked_for(origin))
 
     def judgements(self) -> list[Judgement]:
         """Return what persons have said of pairs of pictures, the oldest first."""

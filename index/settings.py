@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMAT_VERSION", "GEOMETRY_BITS", "PROFILES", "Settings"]
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """The format of catalogues that this calque writes, older ones it brings up to date (docs/format.md)."""
 
 _FEATURES_FORMAT = 1

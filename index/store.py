@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from index.adding import Addition
 from index.catalogue import Catalogue, ImageRecord
 from index.contents import CATALOGUE, SEGMENTS, Contents
+from index.detections import ALL_LABELS
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
 from index.intake import (
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from index.cluster import Cluster
     from index.fetching import Fetcher
     from index.zones import PageZones, ZoneFinder
+    from matcher.detection import Detection
 
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
@@ -292,6 +294,19 @@ class Index(Contents):
                 found.update(map(id, known))
                 annotations.note(image.id, {}, [zone for told in known for zone in told.on(image.width, image.height)])
         return [told for told in zones.pages if id(told) not in found]
+
+    def set_detections(
+        self,
+        origin: str,
+        found: Mapping[int, Iterable[Detection]],
+        labels: Sequence[str] = (ALL_LABELS,),
+        min_score: float = 0.0,
+    ) -> None:
+        """Let `found` be all that `origin` says of `labels` on images, by their ids (`index.detections`)."""
+        self._require_writer()
+        with self._catalogue.transaction("detections"):
+            for image_id, detections in found.items():
+                self._catalogue.detections.enter(image_id, origin, detections, labels, min_score)
 
     def add_judgements(self, judgements: Iterable[Judgement]) -> list[int]:
         """Enter judgements and return their ids."""
