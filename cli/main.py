@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "Commands", "calque", "main"]
 COMMANDS: CommandTable = {
     "add": ("cli.add", "Put images, folders, lists, PDFs into an index; creates it."),
     "search": ("cli.search", "Find a picture, or many, on the images of an index."),
+    "find": ("cli.find", "Find images by words in their names, metadata and captions."),
     "groups": ("cli.groups", "Find everything in an index that is there more than once."),
     "trace": ("cli.trace", "Look for every picture of a collection in another."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from index.durable import naming_full_disk
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["Database", "DatabaseFile", "from_sql", "to_sql"]
+__all__ = ["Database", "DatabaseFile", "from_sql", "state_of", "to_sql"]
 
 
 def to_sql(name: str) -> str | bytes:
@@ -34,6 +34,17 @@ def to_sql(name: str) -> str | bytes:
 def from_sql(name: str | bytes) -> str:
     """Return the path that `to_sql` wrote."""
     return name if isinstance(name, str) else os.fsdecode(name)
+
+
+def state_of(database: Path) -> tuple[tuple[int, ...], ...]:
+    """Return what tells a later state of a SQLite file from an earlier one: of the file, and of its journal."""
+    found = []
+    for file in (database, database.with_name(f"{database.name}-wal")):
+        with suppress(FileNotFoundError):
+            status = file.stat()
+            if status.st_size:  # readers leave empty journals behind
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    return tuple(found)
 
 
 class Database:

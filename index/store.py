@@ -52,7 +52,7 @@ __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
 _LOCK = "lock"
 _OWN = {SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
-_OWN |= {f"{name}{end}" for name in (CATALOGUE, "links.sqlite") for end in ("", "-wal", "-shm")}
+_OWN |= {f"{name}{end}" for name in (CATALOGUE, "links.sqlite", "words.sqlite") for end in ("", "-wal", "-shm")}
 
 
 class Index(Contents):

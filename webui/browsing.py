@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from index.exports import readable
 from index.where import OWN_KEYS, parse
 from index.where import select as select_images
+from index.words import find_words
 from webui import questions, shapes
 from webui.contract import Call, Operation
 from webui.imaging import Picture, crop_address, thumbnail_address
@@ -62,21 +63,20 @@ class Listings:
 
 
 def chosen(snapshot: Snapshot, where: str = "", text: str = "") -> list[int]:
-    """Return the ids of the images that fit a condition and contain words, ascending.
+    """Return the ids of the images that fit a condition and contain words (`index.words`), ascending.
 
     Raises
     ------
     InputError
-        If `where` is no condition.
+        If `where` is no condition, or `text` only says what must not be there.
     """
     ids = list(snapshot.records)
     if where.strip():
         records = select_images(parse(where), snapshot.records.values(), snapshot.metadata)
         ids = [record.id for record in records]
-    words = text.casefold().split()
-    if words:
-        texts = snapshot.texts
-        ids = [image for image in ids if all(word in texts[image] for word in words)]
+    if text.strip():
+        found = {hit.image for hit in find_words(snapshot.index.path, text)}
+        ids = [image for image in ids if image in found]
     return ids
 
 

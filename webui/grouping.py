@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from index._sqlite import state_of
 from index.groups import Group, group_as_dict, groups
 from index.links import LINKS_FILE, Links
 from webui import questions, shapes
@@ -17,10 +18,11 @@ from webui.exporting import GROUP_KINDS, groups_file
 from webui.imaging import Picture, cached, picture_response, tag_of
 from webui.kept import Kept
 from webui.problems import no_such
-from webui.shelf import Snapshot, state_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
+
+    from webui.shelf import Snapshot
 
 
 __all__ = ["OPERATIONS", "Grouped", "Groupings", "export_groups", "group_member", "list_groups", "one_group"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
-from contextlib import suppress
 from functools import cached_property
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from index._sqlite import state_of
 from index.answers import Query
 from index.contents import CATALOGUE
 from index.judgements import Side, sides, standing
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from index.annotations import Judgement, Verdict
     from index.catalogue import ImageRecord
 
-__all__ = ["Holding", "Shelf", "Snapshot", "state_of"]
+__all__ = ["Holding", "Shelf", "Snapshot"]
 
 _RESERVED = "uploads"
 """Not a name of an index: it has a meaning in the addresses of pictures."""
@@ -65,14 +65,6 @@ class Snapshot:
     def fields(self) -> list[str]:
         """The fields of metadata that images have, in the order in which they are met."""
         return list(dict.fromkeys(field for values in self.metadata.values() for field in values))
-
-    @cached_property
-    def texts(self) -> dict[int, str]:
-        """Name and metadata of each image, casefolded: what a search for words looks into."""
-        return {
-            image: "\n".join([record.name, *self.metadata.get(image, {}).values()]).casefold()
-            for image, record in self.records.items()
-        }
 
     @cached_property
     def ids(self) -> dict[tuple[str, int], int]:
@@ -146,16 +138,6 @@ class Holding:
     def _seen(self) -> object:
         """Return what tells a later state of the catalogue from an earlier one."""
         return state_of(self.path / CATALOGUE)
-
-
-def state_of(database: Path) -> tuple[tuple[int, ...], ...]:
-    """Return what tells a later state of a SQLite file from an earlier one: of the file, and of its journal."""
-    found = []
-    for file in (database, database.with_name(f"{database.name}-wal")):
-        with suppress(FileNotFoundError):
-            status = file.stat()
-            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(found)
 
 
 class Shelf:
