@@ -22,6 +22,7 @@ COMMANDS: CommandTable = {
     "groups": ("cli.groups", "Find everything in an index that is there more than once."),
     "trace": ("cli.trace", "Look for every picture of a collection in another."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
+    "embed": ("cli.embed", "Turn images into vectors, so that what is alike lies near."),
     "segment": ("cli.segment", "Find illustrations, ornaments, initials and text on pages."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
@@ -33,7 +34,7 @@ COMMANDS: CommandTable = {
     "serve": ("webui.command", "Show indexes on a page in the browser: draw a box, see where else it is."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
-_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace")
+_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed")
 _INTERRUPTED = 130
 
 

@@ -146,6 +146,20 @@ class Annotations:
             for kind, *box, label, score, origin, polygon, number in rows
         ]
 
+    def all_regions(self) -> Iterator[tuple[int, list[Zone]]]:
+        """Yield the id and the zones, without their outlines, of each image that has any, ascending by id."""
+        rows = self._db.rows(
+            "SELECT image_id, kind, x, y, width, height, label, score, origin, id FROM regions ORDER BY image_id, id"
+        )
+        for image_id, group in groupby(rows, key=lambda row: row[0]):
+            yield (
+                image_id,
+                [
+                    Zone(kind, Region(*box), label, score, origin, None, number)
+                    for _, kind, *box, label, score, origin, number in group
+                ],
+            )
+
     def set_regions(self, image_id: int, origin: str, zones: Iterable[Zone]) -> None:
         """Let `zones` be all that `origin` says of an image; what other origins say of it stays."""
         self._db.change("DELETE FROM regions WHERE image_id = ? AND origin = ?", image_id, origin)

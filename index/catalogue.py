@@ -319,6 +319,10 @@ class Catalogue(Database):
         """Yield all images, ascending by id."""
         return map(_image, self.rows(f"SELECT {_IMAGE_COLUMNS} FROM images ORDER BY id"))
 
+    def image_ids(self) -> Iterator[int]:
+        """Yield the ids of all images, ascending."""
+        return (image_id for (image_id,) in self.rows("SELECT id FROM images ORDER BY id"))
+
     def image(self, image_id: int) -> ImageRecord | None:
         """Return an image by id."""
         return next(self._images("id = ?", image_id), None)

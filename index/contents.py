@@ -11,6 +11,7 @@ from index.intake import VOCABULARY_FILE, stored_vocabulary
 from index.reports import Problem
 from index.segment import Segment, StoredFeatures
 from index.snapshot import faults, holdings, map_segments
+from index.vectors import EMBED_AGAIN, counted_vectors, damaged_vectors
 from index.where import parse, select
 
 if TYPE_CHECKING:
@@ -104,6 +105,10 @@ class Contents:
         """Yield all images, ascending by id."""
         return self._catalogue.images()
 
+    def image_ids(self) -> Iterator[int]:
+        """Yield the ids of all images, ascending; a tenth of the time that `images` takes."""
+        return self._catalogue.image_ids()
+
     def failures(self) -> list[Failure]:
         """Return the sources that could not be added when they were last tried."""
         return self._catalogue.failures()
@@ -142,6 +147,10 @@ class Contents:
         """Return, by image, what a detector with a signature has looked for, and down to which score."""
         return dict(self._catalogue.detections.all_looked_for(origin))
 
+    def all_regions(self) -> Iterator[tuple[int, list[Zone]]]:
+        """Yield the id and the zones, without their outlines, of each image that has any, ascending by id."""
+        return self._catalogue.annotations.all_regions()
+
     def judgements(self) -> list[Judgement]:
         """Return what persons have said of pairs of pictures, the oldest first."""
         return self._catalogue.annotations.judgements()
@@ -156,7 +165,9 @@ class Contents:
 
     def info(self) -> dict[str, Any]:
         """Return what the index holds, in plain types."""
-        return {"path": str(self.path), **holdings(self._catalogue, self._files), "settings": self.settings.to_dict()}
+        held = holdings(self._catalogue, self._files)
+        vectors = counted_vectors(self.path)
+        return {"path": str(self.path), **held, "vectors": vectors, "settings": self.settings.to_dict()}
 
     def check(self, deep: bool = False) -> list[Problem]:
         """Return what is wrong with the index, nothing if all is well.
@@ -173,6 +184,7 @@ class Contents:
                 for text in self._catalogue.problems(deep)
             ),
             *(Problem("error", f"{self._files.file(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
+            *(Problem("error", f"{path}: {text}", EMBED_AGAIN) for path, text in damaged_vectors(self.path, deep)),
         ]
 
     def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:

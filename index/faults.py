@@ -26,6 +26,9 @@ POINTS = (
     "remove.committed",
     "compact.before_vacuum",
     "sweep.one_deleted",
+    "vectors.before_commit",
+    "vectors.in_transaction",
+    "vectors.committed",
 )
 """All fault points, in no order."""
 

@@ -34,6 +34,8 @@ from index.locks import WriterLock
 from index.regions import signature_of
 from index.reports import AddReport, Problem, RemoveReport
 from index.settings import Settings
+from index.vector_writing import VectorWriter
+from index.vectors import VECTORS, Living, database_of
 from index.vocabulary import Vocabulary, bundled_vocabulary
 from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
 _LOCK = "lock"
-_OWN = {SEGMENTS, _LOCK, VOCABULARY_FILE, "vectors"}
+_OWN = {SEGMENTS, _LOCK, VOCABULARY_FILE, VECTORS}
 _OWN |= {f"{name}{end}" for name in (CATALOGUE, "links.sqlite", "words.sqlite") for end in ("", "-wal", "-shm")}
 
 
@@ -332,9 +334,15 @@ class Index(Contents):
         self._files.compact()
         reach("compact.before_vacuum")
         self._catalogue.vacuum()
+        if database_of(self.path).is_file():
+            with VectorWriter(self.path) as writer:
+                writer.compact(Living(self))
 
     def repair(self) -> list[ImageRecord]:
-        """Forget the images whose segments are damaged, and return them: they can then be added again."""
+        """Forget the images whose segments are damaged, and return them: they can then be added again.
+
+        Of vectors, what is damaged is forgotten, too: it can be embedded again.
+        """
         self._require_writer()
         lost: list[ImageRecord] = []
         for name in dict.fromkeys(name for name, _ in self._faulty(deep=True)):
@@ -342,6 +350,9 @@ class Index(Contents):
                 lost += self._catalogue.forget_images_of(name)
         self._segments = None
         self._files.sweep()
+        if database_of(self.path).is_file():
+            with VectorWriter(self.path) as writer:
+                writer.repair()
         return lost
 
     def _require_writer(self) -> None:

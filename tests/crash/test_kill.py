@@ -100,7 +100,10 @@ CREATE_CASES = ["create.catalogue_written", "file.synced", "file.renamed"]
 ADD_CASES = [f"{point}:{n}" for point in ADD_POINTS for n in (1, 3)] + [*MERGE_POINTS, "sweep.one_deleted:3"]
 COMPACT_CASES = [*SEGMENT_POINTS, *MERGE_POINTS, "compact.before_vacuum"]
 REMOVE_CASES = ["remove.in_transaction", "remove.committed"]
-TRIED_ELSEWHERE = ["migrate.in_transaction"]  # tests/unit/test_migration.py
+TRIED_ELSEWHERE = [
+    "migrate.in_transaction",  # tests/unit/test_migration.py
+    *("vectors.before_commit", "vectors.in_transaction", "vectors.committed"),  # tests/crash/test_kill_embed.py
+]
 
 
 def test_every_fault_point_is_tried() -> None:
