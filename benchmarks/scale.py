@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -39,6 +39,7 @@ from index.encoding import EncodedImage
 from index.search import _Searcher
 from index.shortlist import ShortLister
 from index.store import Index
+from index.threads import Threads
 from index.vocabulary import bundled_vocabulary
 from index.workers import default_workers
 from matcher.errors import CalqueError, InputError
@@ -131,7 +132,7 @@ def searching(path: Path, dataset: Dataset, queries: Sequence[tuple[Query, Extra
     """Ask the queries of an index; return quality and time by stage."""
     threads = default_workers()
     forget(path)
-    with Index.open(path) as index, ThreadPoolExecutor(threads) as pool:
+    with Index.open(path) as index, Threads(threads) as pool:
         searcher = _Searcher(index, index.vocabulary, pool, len(verification.RELATIONS), None, False)
         start = time.perf_counter()
         _answer(searcher, *queries[0])
@@ -188,9 +189,7 @@ def searching(path: Path, dataset: Dataset, queries: Sequence[tuple[Query, Extra
 
 
 def _answer(searcher: _Searcher, query: Query, features: Extracted) -> Any:
-    ready: Future[Extracted] = Future()
-    ready.set_result(features)
-    return searcher.answer(query, ready, None, 1.0)  # what is asked for by default
+    return searcher.answer(query, features, None, 1.0)  # what is asked for by default
 
 
 def _streamed(piece: tuple[SignedQuery, Any]) -> int:

@@ -48,7 +48,7 @@ def state_of(database: Path) -> tuple[tuple[int, ...], ...]:
 
 
 class Database:
-    """An open database. Changes happen inside ``with database.transaction():`` only."""
+    """An open database. Changes happen inside ``with database.transaction():`` only, of one thread; any may ask."""
 
     def __init__(self, path: Path, writable: bool = False, still: bool = False) -> None:
         """Open the database at `path`; `FileNotFoundError` if there is none, `CorruptIndex` if it is something else.
@@ -153,7 +153,7 @@ def _connect(path: Path, writable: bool, still: bool) -> sqlite3.Connection:
     """Return a connection; `immutable` where a folder cannot be written and SQLite thus cannot coordinate readers."""
     address = path.resolve().as_uri()
     if writable:
-        db = sqlite3.connect(f"{address}?mode=rw", uri=True, isolation_level=None, timeout=60)
+        db = sqlite3.connect(f"{address}?mode=rw", uri=True, isolation_level=None, timeout=60, check_same_thread=False)
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA synchronous = FULL")
         return db

@@ -160,10 +160,7 @@ class Pictures:
 
 
 class Layouts:
-    """Where the pictures of what is asked of an index lie: as it knows, or as its segmenter finds.
-
-    Made and asked for `looker`s in one thread; these look in any.
-    """
+    """Where the pictures of what is asked of an index lie: as it knows, or as its segmenter finds. For any thread."""
 
     def __init__(self, index: Index) -> None:
         self._index = index

@@ -12,9 +12,8 @@ import math
 import sys
 import time
 from collections import Counter, deque
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +25,7 @@ from index.asking import QUERY_FEATURES, extract
 from index.furniture import NEIGHBOURS, furniture_of
 from index.regions import Layouts, Pictures
 from index.shortlist import ShortLister
+from index.threads import Threads
 from index.verification import RELATIONS, Variant
 from index.workers import Failed, default_workers
 from matcher.errors import CalqueError, InputError
@@ -120,20 +120,27 @@ def search(
     threads = threads or default_workers()
     vocabulary = index.vocabulary
     extractor = extractor_of(vocabulary.features, QUERY_FEATURES, vocabulary.likeness)
-    with ThreadPoolExecutor(threads) as pool:
+    with Threads(threads) as pool:
         searcher = _Searcher(index, vocabulary, pool, len(relations), only, furniture)
         layouts = Layouts(index) if index.settings.layout else None
+
+        def prepared(query: Query) -> Extracted | CalqueError:
+            look = layouts.looker(query.image, query.page) if layouts else None
+            try:
+                return extract(query, extractor, index.settings.work_size, relations, look)
+            except CalqueError as error:
+                return error
+
+        def answer(query: Query) -> Answer:
+            return searcher.answer(query, prepared(query), top, max_false_alarms)
+
         waiting = iter(queries)
-        # As many queries are read as there are threads, then searched one after the other with all threads each.
-        while batch := list(islice(waiting, threads)):
-            lookers = [layouts.looker(query.image, query.page) if layouts else None for query in batch]
-            extracted = [
-                pool.submit(extract, query, extractor, index.settings.work_size, relations, look)
-                for query, look in zip(batch, lookers, strict=True)
-            ]
-            wait(extracted)
-            for query, features in zip(batch, extracted, strict=True):
-                yield searcher.answer(query, features, top, max_false_alarms)
+        # A single query is searched for by all threads together; of several each thread takes one, so that none waits.
+        first = list(islice(waiting, min(2, threads)))
+        if len(first) < 2:
+            yield from map(answer, chain(first, waiting))
+        else:
+            yield from pool.ahead(answer, chain(first, waiting))
 
 
 def _on_cluster(
@@ -176,13 +183,13 @@ def _answering(
 
 
 class _Searcher:
-    """One search at a time over the segments of an index, its steps spread over threads."""
+    """Searches over the segments of an index, the steps of each spread over threads."""
 
     def __init__(
         self,
         index: Index,
         vocabulary: Vocabulary,
-        pool: ThreadPoolExecutor,
+        pool: Threads,
         relations: int,
         only: Collection[int] | None,
         furniture: bool,
@@ -203,12 +210,10 @@ class _Searcher:
         self._known: dict[int, Furniture] = {}
         self._layouts: dict[int, Pictures] = {}
 
-    def answer(self, query: Query, extracted: Future[Extracted], top: int | None, max_false_alarms: float) -> Answer:
-        """Answer one query whose features are on their way."""
-        try:
-            asked = extracted.result()
-        except CalqueError as error:
-            return Answer(query.id, query.image, query.region, 0.0, (), error=str(error), page=query.page)
+    def answer(self, query: Query, asked: Extracted | CalqueError, top: int | None, max_false_alarms: float) -> Answer:
+        """Answer one query by its features, or by why it has none. May be called by several threads at a time."""
+        if isinstance(asked, CalqueError):
+            return Answer(query.id, query.image, query.region, 0.0, (), error=str(asked), page=query.page)
         start = time.perf_counter()
         tests = max(_LEAST_WEIGHED, _WEIGHED * self._images * self._relations)
         # A place is left for the next on its image at the same point, whatever is asked for: fewer false alarms

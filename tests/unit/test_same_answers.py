@@ -100,11 +100,15 @@ def made(images: Sequence[EncodedImage], folder: Path, in_a_segment: int) -> Ite
         yield made
 
 
-def told(where: Index, collection: Collection, threads: int) -> list[list[tuple[Any, ...]]]:
-    """Return everything that is said of every hit, undisturbed by rounding."""
+def told(where: Index, collection: Collection, threads: int, *, alone: bool = False) -> list[list[tuple[Any, ...]]]:
+    """Return everything that is said of every hit, undisturbed by rounding; of queries asked together, or each alone.
+
+    Of several each thread answers one, a single one is answered by all threads.
+    """
     left, top, side = PLACE
     queries = [Query(name, collection.page(name)) for name in sorted(collection.boxes)[:3]]
     queries.append(replace(queries[0], region=Region(left, top, side, side)))
+    searches = [[query] for query in queries] if alone else [queries]
     return [
         [
             (
@@ -119,15 +123,21 @@ def told(where: Index, collection: Collection, threads: int) -> list[list[tuple[
             )
             for hit in answer.hits
         ]
-        for answer in search(where, queries, max_false_alarms=1e6, threads=threads)
+        for asked in searches
+        for answer in search(where, asked, max_false_alarms=1e6, threads=threads)
     ]
 
 
 def test_threads_and_segments_do_not_matter(one_segment, many_segments, collection):
     expected = told(one_segment, collection, 1)
     assert sum(map(len, expected)) > IMAGES // 2
-    for where, threads in ((one_segment, 2), (many_segments, 1), (many_segments, 2)):
-        assert told(where, collection, threads) == expected
+    for where, threads, alone in (
+        (one_segment, 2, False),
+        (many_segments, 1, False),
+        (many_segments, 2, False),
+        (many_segments, 2, True),
+    ):
+        assert told(where, collection, threads, alone=alone) == expected
 
 
 def test_compaction_does_not_matter(one_segment, many_segments, collection):
