@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,6 +10,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
+from index.items import digest_of
 from index.workers import Failed, attempt, mapped
 from matcher.errors import InputError, SettingsMismatch
 from matcher.registry import extractor_of, images_at_once
@@ -291,5 +291,4 @@ def _encoded(
 
 def _digest(path: Path, size: int, mtime_ns: int) -> bytes:
     """Return the hash of a file's contents; its size and time are there to tell its states apart in a cache."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+    return digest_of(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from index.annotations import Zone
+    from index.catalogue import ImageRecord
 
-__all__ = ["Pending", "SourceFailure", "SourceItem", "explained", "local_path"]
+__all__ = ["Pending", "SourceFailure", "SourceItem", "digest_of", "explained", "has_changed", "local_path"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,23 @@ def explained(error: Exception) -> str:
     if isinstance(error, RuntimeError):
         return "a symbolic link that leads back to itself; remove it"  # what pathlib raises before Python 3.13
     return f"cannot be opened ({getattr(error, 'strerror', None) or error}); check the path"
+
+
+def digest_of(path: Path) -> bytes:
+    """Return the hash of a file's contents, as the catalogue keeps it; `OSError` if it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+
+
+def has_changed(record: ImageRecord) -> bool:
+    """Return whether the file of an image is there, and not what it was when the image was added."""
+    path = Path(record.path)
+    try:
+        status = path.stat()
+        same = (status.st_size, status.st_mtime_ns) == (record.n_bytes, record.mtime_ns)
+        return not same and digest_of(path) != record.digest
+    except OSError:
+        return False
 
 
 def local_path(href: str, folder: Path) -> Path | None:

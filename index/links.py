@@ -19,6 +19,7 @@ import numpy as np
 
 from index._sqlite import DatabaseFile
 from index.answers import Query
+from index.items import has_changed
 from index.pictures import look_like_pictures, pictures_on
 from index.places import overlaps
 from index.search import search
@@ -147,7 +148,7 @@ class Links(DatabaseFile):
             for image, digest in rows
             if image not in living or (digest is not None and digest != living[image].digest)
         }
-        with self._db.transaction("sweep"):
+        with self._db.transaction("links.sweep"):
             for image in gone:
                 self._db.change("DELETE FROM asked WHERE image = ?", image)
                 self._db.change("DELETE FROM links WHERE a = ? OR b = ?", image, image)
@@ -254,9 +255,11 @@ class _Asking:
     def answers(self, batch: Sequence[ImageRecord]) -> list[tuple[ImageRecord, NDArray | Failed]]:
         """Return the images with their links, `LINK` arrays."""
         found: dict[int, list[NDArray]] = {}
-        failed: dict[int, Failed] = {}
         again: list[tuple[ImageRecord, bool, NDArray[np.float64]]] = []
-        for record, answer in self._asked([(record, None) for record in batch]):
+        # What was changed since would be asked for its new contents, and noted of those that are in.
+        changed = [record for record in batch if has_changed(record)]
+        failed = {record.id: Failed("its file has changed since it was added; add it again") for record in changed}
+        for record, answer in self._asked([(record, None) for record in batch if record.id not in failed]):
             try:
                 if answer.error is not None:
                     raise InputError(answer.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,12 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from benchmarks.crash import POINTS_OF
 from index.faults import POINTS
 from index.store import Index
 from tests.crash import writer
 from tests.crash.fake_encoder import BLANK, DEADLY, SETTINGS, UNREADABLE, FakeEncoder, encoded
+from tests.crash.test_campaign import OPERATIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from index.reports import AddReport
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +41,30 @@ def write(folder: Path, contents: Contents) -> None:
         (folder / name).write_bytes(content)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[subprocess.Popen[str]]:
+    """What forks the writers: a process of its own, for this one has threads."""
+    command = [sys.executable, "-m", "tests.crash.writer", "serve"]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        _servers.append(process)
+        yield process
+        _servers.remove(process)
+        process.stdin.close()
+
+
+_servers: list[subprocess.Popen[str]] = []
+
+
 def run(*arguments: object, fault: str = "", file_limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"CALQUE_FAULT": fault}
+    environment = {"CALQUE_FAULT": fault}
     if file_limit is not None:
         environment["CALQUE_FILE_LIMIT"] = str(file_limit)
-    command = [sys.executable, "-m", "tests.crash.writer", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    (process,) = _servers
+    words = list(map(str, arguments))
+    process.stdin.write(json.dumps([words, environment]) + "\n")
+    process.stdin.flush()
+    status, out, err = json.loads(process.stdout.readline())
+    return subprocess.CompletedProcess(words, status, out, err)
 
 
 def add(path: Path, folder: Path) -> AddReport:
@@ -100,14 +123,16 @@ CREATE_CASES = ["create.catalogue_written", "file.synced", "file.renamed"]
 ADD_CASES = [f"{point}:{n}" for point in ADD_POINTS for n in (1, 3)] + [*MERGE_POINTS, "sweep.one_deleted:3"]
 COMPACT_CASES = [*SEGMENT_POINTS, *MERGE_POINTS, "compact.before_vacuum"]
 REMOVE_CASES = ["remove.in_transaction", "remove.committed"]
+REPAIR_CASES = ["repair.in_transaction", "sweep.one_deleted"]
 TRIED_ELSEWHERE = [
     "migrate.in_transaction",  # tests/unit/test_migration.py
     *("vectors.before_commit", "vectors.in_transaction", "vectors.committed"),  # tests/crash/test_kill_embed.py
+    *(point for operation in OPERATIONS for point in POINTS_OF[operation]),  # test_campaign.py
 ]
 
 
 def test_every_fault_point_is_tried() -> None:
-    cases = [*CREATE_CASES, *ADD_CASES, *COMPACT_CASES, *REMOVE_CASES, *TRIED_ELSEWHERE]
+    cases = [*CREATE_CASES, *ADD_CASES, *COMPACT_CASES, *REMOVE_CASES, *REPAIR_CASES, *TRIED_ELSEWHERE]
     assert {case.partition(":")[0] for case in cases} == set(POINTS)
 
 
@@ -175,10 +200,27 @@ def test_kill_during_compact(base: Path, fault: str) -> None:
         assert opened.info()["leftover_bytes"] == 0
 
 
+@pytest.mark.parametrize("fault", REPAIR_CASES)
+def test_kill_during_repair(base: Path, fault: str) -> None:
+    path = base / "i.calque"
+    segment = sorted((path / "segments").iterdir())[0]
+    segment.write_bytes(segment.read_bytes()[:-1])
+    killed = run("repair", path, fault=fault)
+    assert killed.returncode == -signal.SIGKILL
+    assert run("repair", path).returncode == 0
+    left = assert_sound(path)
+    assert len(left) == len(OLD) - 1
+    assert add(path, base / "scans").added == 1
+    assert assert_sound(path) == OLD
+
+
 def test_worker_processes_end_with_a_killed_writer(base: Path) -> None:
-    """The workers hold the other end of the output's pipe: `run` would time out if one lived on."""
+    """The workers hold the other end of the output's pipe: this would time out if one lived on."""
     write(base / "scans", NEW)
-    assert run("add", base / "i.calque", base / "scans", 2, fault="add.before_commit").returncode == -signal.SIGKILL
+    command = [sys.executable, "-m", "tests.crash.writer", "add", base / "i.calque", base / "scans", "2"]
+    environment = os.environ | {"CALQUE_FAULT": "add.before_commit"}
+    killed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
     assert assert_sound(base / "i.calque") == OLD
 
 
