@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 
 import index.adding
+import index.embedding
 import index.links
 import index.merging
 import index.tracing
@@ -56,6 +57,7 @@ POINTS_OF = {
     "groups": ("links.in_transaction", "links.sweep.in_transaction"),
     "trace": ("trace.in_transaction",),
     "segment": ("layout.in_transaction",),
+    "embed": ("vectors.before_commit", "vectors.in_transaction", "vectors.committed", "file.synced", "file.renamed"),
 }
 """Where each operation can be killed by name."""
 
@@ -67,6 +69,7 @@ _SMALL: tuple[tuple[Any, str, int], ...] = (
     (index.adding, "_BATCH_IMAGES", 2),
     (index.merging, "_FACTOR", 3),
     (index.links, "_BATCH", 3),
+    (index.embedding, "_BATCH_IMAGES", 3),
     (index.tracing, "_BATCH_SECONDS", 0),
 )
 """Batches so small that a few images see them all."""
@@ -147,11 +150,11 @@ def at_each_point(folder: Path, operations: Sequence[str]) -> Campaign:
     for trial, (kind, point) in enumerate(cases):
         if kind == "create":
             world = World(Path(tempfile.mkdtemp(dir=folder)), np.random.default_rng(0))
-        elif world.model is None or kind == "compact":
+        elif world.model is None or kind in ("compact", "embed"):
             world.change_files(6)
             first = [*([Operation("create")] if world.model is None else []), _addition(world, ".")]
             _settle(world, first, run(world, first, Harm(), usual))
-        if kind != "compact":
+        if kind not in ("compact", "embed"):
             world.change_files(3)
         names = tuple(sorted(world.model or {})[:2])
         script = [_addition(world, ".") if kind == "add" else Operation(kind, names, f"job {trial}")]
@@ -188,6 +191,8 @@ def _trial(
     if under_way == last.kind or what is None:
         if last.kind == "groups":
             world.grouped()
+        elif last.kind == "embed":
+            world.embedded()
         elif last.kind == "trace":
             world.traced(world.folder / last.argument)
         elif last.kind == "segment":
@@ -201,7 +206,7 @@ def _script(world: World, trial: int, operations: Sequence[str]) -> list[Operati
     script = [Operation("create")] if world.model is None else []
     held = sorted(world.model or {})
     quick = [kind for kind in ("compact", "note", "judge") if kind in operations]
-    long = [kind for kind in ("groups", "trace", "segment") if kind in operations]
+    long = [kind for kind in ("groups", "trace", "segment", "embed") if kind in operations]
     for kind in random.choice(["add", "add", "remove", *quick], int(random.integers(1, 4))).tolist():
         if kind == "add":
             folder = f"Blatt {int(random.integers(PICTURES))}" if random.random() < 0.3 else "."

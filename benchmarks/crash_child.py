@@ -14,9 +14,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
 
-from benchmarks.crash_world import World, Wrong, layouts_of, links_of
+from benchmarks.crash_world import EMBEDDER, World, Wrong, layouts_of, links_of
 from index._hdf5 import _Sink
 from index.annotations import Judgement
+from index.embedding import embed
 from index.store import Index
 from index.tracing import Journal, photos_of, trace
 from matcher.errors import CalqueError
@@ -162,6 +163,10 @@ def _do(world: World, operation: Operation, tell: Callable[..., None]) -> None:
         return
     if kind == "groups":
         links_of(world.path)
+        return
+    if kind == "embed":
+        with Index.open(world.path) as opened:
+            embed(opened, EMBEDDER, workers=0)
         return
     if kind == "segment":
         for _ in layouts_of(world.scans, world.folder / argument):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ import cv2
 import numpy as np
 
 from index.answers import Query
+from index.embedding import embed
 from index.groups import groups
 from index.intake import default_encoder
 from index.layout_journal import LayoutJournal
@@ -26,6 +28,7 @@ from index.links import Links, find_links
 from index.search import search
 from index.store import Index
 from index.tracing import Journal, photos_of, trace
+from index.vectors import VECTORS, vectors_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,13 +37,27 @@ if TYPE_CHECKING:
     from index.settings import Settings
     from matcher.layout import Layout
 
-__all__ = ["PICTURES", "SEGMENTER", "Content", "World", "Wrong", "content_of", "encoded", "layouts_of", "links_of"]
+__all__ = [
+    "EMBEDDER",
+    "PICTURES",
+    "SEGMENTER",
+    "Content",
+    "World",
+    "Wrong",
+    "content_of",
+    "encoded",
+    "layouts_of",
+    "links_of",
+]
 
 PICTURES = 8
 """How many pictures there are; each in any number of printings."""
 
 SEGMENTER = "classical"
 """What finds the layouts: the quickest that comes with calque."""
+
+EMBEDDER = "structure"
+"""What makes the vectors."""
 
 _SIDE = 200
 _SURE = 1e-3
@@ -215,9 +232,7 @@ class World:
 
     def grouped(self) -> None:
         """Bring the index up to date and go on finding links; `Wrong` unless groups are the printings of a picture."""
-        with Index.open(self.path, writable=True) as opened:
-            opened.add([self.scans], workers=0)
-        self.model = (self.model or {}) | self.disk
+        self._bring_up_to_date()
         links_of(self.path)
         with Index.open(self.path) as opened, Links(self.path) as links:
             made = groups(opened, links, furniture=None).groups
@@ -246,6 +261,29 @@ class World:
             same = layout.regions == wanted.regions or str(layout.regions) == str(wanted.regions)
             if not (same and np.array_equal(layout.labels, wanted.labels)):
                 raise Wrong(f"{name} has another layout than by itself")
+
+    def embedded(self) -> None:
+        """Bring the index up to date and go on embedding; `Wrong` unless vectors are those of a run that ends."""
+        self._bring_up_to_date()
+        made = []
+        for path in (self.path, self.folder / "embedded anew"):
+            if path != self.path:
+                shutil.copytree(self.path, path, ignore=shutil.ignore_patterns(VECTORS, "lock"))
+            with Index.open(path) as opened:
+                embed(opened, EMBEDDER, workers=0)
+                if problems := opened.check(deep=True):
+                    raise Wrong(f"check: {problems[0].what}")
+                found = vectors_of(opened)
+                rows = found.gather([found.find(record.id) for record in opened.images()])
+                made.append(rows)
+        shutil.rmtree(path)
+        if len(made[0]) != len(self.model or {}) or not np.array_equal(*made):
+            raise Wrong("vectors are others than those of a run that ends at once")
+
+    def _bring_up_to_date(self) -> None:
+        with Index.open(self.path, writable=True) as opened:
+            opened.add([self.scans], workers=0)
+        self.model = (self.model or {}) | self.disk
 
     def _name(self, path: str) -> str:
         return Path(path).relative_to(self.scans.resolve()).as_posix()

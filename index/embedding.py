@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from index.items import explained
+from index.items import CHANGED, explained, has_changed
 from index.memory import room_to_decode
 from index.vector_files import Rows
 from index.vector_writing import VectorWriter
@@ -120,6 +120,10 @@ def embed(
         stored = writer.model(model, embedder.signature, embedder.size)
         todo = list(missing_units(index, known, vectors_in(index.path, stored, known), regions, only))
         report.known = (len(known.image_ids) if only is None else len(only)) - len(todo)
+        # What was changed since would give vectors of its new contents to what is in.
+        changed = {units.record.id: units.record.name for units in todo if has_changed(units.record)}
+        report.failed += [(name, CHANGED) for name in changed.values()]
+        todo = [units for units in todo if units.record.id not in changed]
         workers = default_workers() if workers is None else workers
         batch = _Batch(writer, stored, known, report)
         with closing(_outcomes(embedder, model, todo, workers)) as outcomes:

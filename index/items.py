@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from index.catalogue import ImageRecord
 
-__all__ = ["Pending", "SourceFailure", "SourceItem", "digest_of", "explained", "has_changed", "local_path"]
+__all__ = ["CHANGED", "Pending", "SourceFailure", "SourceItem", "digest_of", "explained", "has_changed", "local_path"]
+
+
+CHANGED = "its file has changed since it was added; add it again"
+"""Why a file is not looked at for an image that is in: see `has_changed`."""
 
 
 @dataclass(frozen=True, slots=True)

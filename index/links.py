@@ -19,7 +19,7 @@ import numpy as np
 
 from index._sqlite import DatabaseFile
 from index.answers import Query
-from index.items import has_changed
+from index.items import CHANGED, has_changed
 from index.pictures import look_like_pictures, pictures_on
 from index.places import overlaps
 from index.search import search
@@ -258,7 +258,7 @@ class _Asking:
         again: list[tuple[ImageRecord, bool, NDArray[np.float64]]] = []
         # What was changed since would be asked for its new contents, and noted of those that are in.
         changed = [record for record in batch if has_changed(record)]
-        failed = {record.id: Failed("its file has changed since it was added; add it again") for record in changed}
+        failed = {record.id: Failed(CHANGED) for record in changed}
         for record, answer in self._asked([(record, None) for record in batch if record.id not in failed]):
             try:
                 if answer.error is not None:
