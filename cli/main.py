@@ -24,6 +24,7 @@ COMMANDS: CommandTable = {
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
     "embed": ("cli.embed", "Turn images into vectors, so that what is alike lies near."),
     "segment": ("cli.segment", "Find illustrations, ornaments, initials and text on pages."),
+    "detect": ("cli.detect", "Find objects, faces or what a phrase says in pictures, and keep where they are."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
     "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),
@@ -34,7 +35,7 @@ COMMANDS: CommandTable = {
     "serve": ("webui.command", "Show indexes on a page in the browser: draw a box, see where else it is."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
-_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed")
+_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed", "detect")
 _INTERRUPTED = 130
 
 

@@ -48,6 +48,11 @@ def _section(name: str, group: click.Context) -> Iterator[str]:
     # One width for everybody, so that the file does not depend on whose terminal made it.
     context = click.Context(command, info_name=name, parent=group, terminal_width=100, max_content_width=100)
     yield from (f"## calque {name}", "", "```text", *command.get_help(context).splitlines(), "```", "")
+    for inner in command.list_commands(context) if isinstance(command, click.Group) else ():
+        nested = command.get_command(context, inner)
+        if nested is not None and not nested.hidden:
+            below = click.Context(nested, info_name=inner, parent=context, terminal_width=100, max_content_width=100)
+            yield from (f"### calque {name} {inner}", "", "```text", *nested.get_help(below).splitlines(), "```", "")
 
 
 if __name__ == "__main__":

@@ -143,6 +143,10 @@ class Contents:
         """Yield the id of each image on which things are known, ascending, and those that count."""
         return self._catalogue.detections.all()
 
+    def images_looked_at(self) -> set[int]:
+        """Return the ids of the images on which things have been looked for."""
+        return self._catalogue.detections.images()
+
     def looked_for(self, origin: str) -> dict[int, dict[str, float]]:
         """Return, by image, what a detector with a signature has looked for, and down to which score."""
         return dict(self._catalogue.detections.all_looked_for(origin))

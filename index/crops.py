@@ -106,11 +106,11 @@ def crop(hit: Hit) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def crop_table(folder: Path, columns: Sequence[str]) -> Iterator[csv.DictWriter[str]]:
-    """Yield the writer of a ``crops.csv``, which appears in `folder` once the block has ended well."""
+def crop_table(folder: Path, columns: Sequence[str], name: str = "crops.csv") -> Iterator[csv.DictWriter[str]]:
+    """Yield the writer of a table called `name`, which appears in `folder` once the block has ended well."""
     # Bytes of file names that are no UTF-8 are written as the bytes that they are.
     with (
-        replacing(folder / "crops.csv") as temporary,
+        replacing(folder / name) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         writer = csv.DictWriter(file, columns, lineterminator="\n")

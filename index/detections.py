@@ -61,9 +61,9 @@ class Detections:
         for image_id, group in groupby(rows, key=lambda row: row[0]):
             yield image_id, counting_detections([_known(row) for row in group], told.get(image_id, ()))
 
-    def any(self) -> bool:
-        """Return whether anything has been looked for."""
-        return next(self._db.rows("SELECT 1 FROM detected LIMIT 1"), None) is not None
+    def images(self) -> set[int]:
+        """Return the ids of the images on which anything has been looked for."""
+        return {image_id for (image_id,) in self._db.rows("SELECT DISTINCT image_id FROM detected")}
 
     def looked_for(self, image_id: int, origin: str) -> dict[str, float]:
         """Return what an origin has looked for on an image, and down to which score; nothing where it has not."""

@@ -20,6 +20,8 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 
 from index.answers import answer_as_dict, flattened
+from index.masks import coco_segmentation
+from matcher.detection import polygon_area
 from matcher.errors import InputError
 from matcher.types import Region
 
@@ -111,6 +113,8 @@ class Finding:
         The part of it that was looked for.
     kind : str
         What kind of region ALTO and PAGE show it as: ``illustration``, ``ornament``, ``initial`` or ``text``.
+    parts : tuple of float64 arrays, shape (n, 2)
+        All its outlines, where it has several parts or holes; what lies in an odd number of them is inside.
     """
 
     sheet: Sheet
@@ -120,6 +124,7 @@ class Finding:
     source: Sheet | None = None
     source_region: Region | None = None
     kind: str = "illustration"
+    parts: tuple[NDArray[np.float64], ...] = ()
 
     @property
     def outline(self) -> NDArray[np.float64]:
@@ -127,9 +132,16 @@ class Finding:
         return _clipped(self.polygon, self.sheet.width, self.sheet.height)
 
     @property
+    def outlines(self) -> list[NDArray[np.float64]]:
+        """The outlines of all parts on the image."""
+        clipped = (_clipped(part, self.sheet.width, self.sheet.height) for part in self.parts or (self.polygon,))
+        return [outline for outline in clipped if len(outline)]
+
+    @property
     def box(self) -> Region:
-        """The box around `outline`; `ValueError` where there is none."""
-        low, high = self.outline.min(axis=0), self.outline.max(axis=0)
+        """The box around `outlines`; `ValueError` where there are none."""
+        corners = np.vstack(self.outlines)
+        low, high = corners.min(axis=0), corners.max(axis=0)
         return Region(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
 
 
@@ -196,7 +208,7 @@ def coco(found: Iterable[Finding], sheets: Iterable[Sheet] = (), categories: Ite
         known = {"metadata": dict(sheet.metadata)} if sheet.metadata else {}
         images.append({"id": number, "file_name": sheet.name, "page": sheet.page, **size, **known})
         for finding in lying:
-            outline = finding.outline
+            segmentation, area = coco_segmentation(finding.outlines, sheet.width, sheet.height)
             annotations.append(
                 {
                     **finding.values,
@@ -204,8 +216,8 @@ def coco(found: Iterable[Finding], sheets: Iterable[Sheet] = (), categories: Ite
                     "image_id": number,
                     "category_id": numbers[finding.category],
                     "bbox": [round(edge, 2) for edge in finding.box.as_list()],
-                    "segmentation": [[round(float(value), 2) for value in outline.ravel()]],
-                    "area": round(_area(outline), 2),
+                    "segmentation": segmentation,
+                    "area": round(area, 2),
                     "iscrowd": 0,
                 }
             )
@@ -317,9 +329,4 @@ def _clipped(polygon: NDArray[np.float64], width: float, height: float) -> NDArr
             if d * e < 0:
                 kept.append(here + (there - here) * d / (d - e))
         points = np.array(kept, np.float64).reshape(-1, 2)
-    return points if _area(points) > 0 else np.empty((0, 2))
-
-
-def _area(polygon: NDArray[np.float64]) -> float:
-    x, y = polygon[:, 0], polygon[:, 1]
-    return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    return points if polygon_area(points) > 0 else np.empty((0, 2))

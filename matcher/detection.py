@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
+from matcher.errors import InputError
 from matcher.types import Region
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ __all__ = [
     "detect_all",
     "detections_at_once",
     "mask_of",
+    "polygon_area",
     "polygons_of",
     "surest_first",
+    "takes_no_phrases",
 ]
 
 _LEAST_PART = 1e-3
@@ -69,7 +72,7 @@ class Detection:
 
     def outline(self) -> Polygon:
         """Return the largest polygon, or the corners of the box where there is none, shape (n, 2)."""
-        return max(self.polygons, key=_area, default=self.box.corners())
+        return max(self.polygons, key=polygon_area, default=self.box.corners())
 
     @property
     def area(self) -> float:
@@ -77,7 +80,8 @@ class Detection:
         if not self.polygons:
             return self.box.area
         return sum(
-            _area(polygon) * (-1.0) ** sum(_holds(other, polygon) for other in self.polygons if other is not polygon)
+            polygon_area(polygon)
+            * (-1.0) ** sum(_holds(other, polygon) for other in self.polygons if other is not polygon)
             for polygon in self.polygons
         )
 
@@ -150,6 +154,15 @@ def detect_all(
     return [detector.detect(scan, min_score, phrases) for scan in scans]
 
 
+def takes_no_phrases(name: str, phrases: Sequence[str]) -> None:
+    """Raise `InputError` if a detector that knows classes only is given phrases."""
+    if phrases:
+        raise InputError(
+            f"the detector {name!r} knows classes, and looks for no phrase; leave out {phrases[0]!r}, or name one that "
+            "does: owlv2, grounding-dino, clipseg"
+        )
+
+
 def surest_first(found: Iterable[Detection]) -> list[Detection]:
     """Return detections by decreasing score; equal ones by label and place, for the order to be always the same."""
     return sorted(found, key=lambda one: (-one.score, one.label, one.box.as_list()))
@@ -176,8 +189,10 @@ def polygons_of(mask: NDArray, scale_x: float = 1.0, scale_y: float = 1.0) -> tu
     a pixel of the mask where they are long. Specks are left out.
     """
     polygons = [points / 2 * (scale_x, scale_y) - 0.5 for points in _edges_of(mask.astype(np.uint8))]
-    least = _LEAST_PART * max(map(_area, polygons), default=0.0)
-    return tuple(sorted((polygon for polygon in polygons if _area(polygon) > least), key=_area, reverse=True))
+    least = _LEAST_PART * max(map(polygon_area, polygons), default=0.0)
+    return tuple(
+        sorted((polygon for polygon in polygons if polygon_area(polygon) > least), key=polygon_area, reverse=True)
+    )
 
 
 def _edges_of(mask: NDArray[np.uint8]) -> list[Polygon]:
@@ -222,7 +237,8 @@ def mask_of(
     return grid
 
 
-def _area(polygon: NDArray) -> float:
+def polygon_area(polygon: NDArray) -> float:
+    """Return the area of a polygon, shape (n, 2)."""
     x, y = polygon[:, 0], polygon[:, 1]
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 

@@ -23,10 +23,15 @@ DETECTOR = "yolox-nano"
 PHRASE_DETECTOR = "owlv2"
 """The one taken where none is named, but a phrase."""
 
-DETECTORS: Mapping[str, Backend] = {}
+DETECTORS: Mapping[str, Backend] = {
+    "yolox-nano": Backend("matcher.detection_onnx:yolox_nano"),
+    "yunet": Backend("matcher.faces:YuNet"),
+    "layout": Backend("matcher.detection_layout:LayoutDetector"),
+    "onnx": Backend("matcher.detection_onnx:OnnxObjects"),
+}
 """What finds things in pictures, by the name that ``--model`` takes."""
 
-_WITH_MODEL: Mapping[str, bool] = {}
+_WITH_MODEL: Mapping[str, bool] = {"onnx": True, "layout": False}
 """Detectors whose name may be followed by ``:PATH`` of a model, and whether it must be."""
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from numpy.typing import NDArray
 
     from matcher.images import Scan
     from matcher.layout import Layout
 
-__all__ = ["COLOURS", "outlined"]
+__all__ = ["COLOURS", "Mark", "marked", "outlined"]
 
 COLOURS = {
     "text": (0, 98, 170),
@@ -40,26 +42,47 @@ def outlined(scan: Scan, layout: Layout) -> NDArray[np.uint8]:
     -------
     uint8, shape (h, w, 3)
     """
-    scale = np.array([scan.scale_x, scan.scale_y])
     # Pictures last: they often lie in blocks of text.
     regions = sorted(layout.regions, key=lambda region: region.kind != "text")
-    outlines = [np.round((region.outline() + 0.5) / scale - 0.5).astype(np.int32) for region in regions]
+    marks = [Mark((region.outline(),), f"{region.kind} {region.score:.2f}", COLOURS[region.kind]) for region in regions]
+    return marked(scan, marks)
+
+
+class Mark(NamedTuple):
+    """What is drawn of one thing: outlines in pixels of the original image, words, red, green, blue; points in it."""
+
+    outlines: Sequence[NDArray]
+    words: str
+    colour: tuple[int, int, int]
+    points: NDArray | Sequence[NDArray] = ()
+
+
+def marked(scan: Scan, marks: Iterable[Mark]) -> NDArray[np.uint8]:
+    """Draw marks on an image, one over the other; see `outlined`."""
+    scale = np.array([scan.scale_x, scan.scale_y])
+
+    def placed(points: NDArray) -> NDArray[np.int32]:
+        return np.asarray(np.round((points + 0.5) / scale - 0.5), np.int32)
+
+    drawn = [(mark, [placed(outline) for outline in mark.outlines]) for mark in marks]
     page, tinted = scan.pixels.copy(), scan.pixels.copy()
     thick = max(1, round(max(page.shape[:2]) / 500))
-    for region, outline in zip(regions, outlines, strict=True):
-        cv2.fillPoly(tinted, [outline], COLOURS[region.kind])
+    for mark, outlines in drawn:
+        cv2.fillPoly(tinted, outlines, mark.colour)
     page = np.asarray(cv2.addWeighted(tinted, _TINT, page, 1 - _TINT, 0), np.uint8)
-    for region, outline in zip(regions, outlines, strict=True):
-        cv2.polylines(page, [outline], True, COLOURS[region.kind], thick, cv2.LINE_AA)
+    for mark, outlines in drawn:
+        cv2.polylines(page, outlines, True, mark.colour, thick, cv2.LINE_AA)
+        for x, y in placed(np.asarray(mark.points, np.float64).reshape(-1, 2)).tolist():
+            cv2.circle(page, (x, y), 2 * thick, mark.colour, cv2.FILLED, cv2.LINE_AA)
     sheet = Image.fromarray(page)
     pen = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(max(9, round(max(page.shape[:2]) / 90)))
-    for region, outline in zip(regions, outlines, strict=True):
-        words = f"{region.kind} {region.score:.2f}"
-        left, top, right, bottom = pen.textbbox((0, 0), words, font=font)
+    for mark, outlines in drawn:
+        corners = np.vstack(outlines)
+        left, top, right, bottom = pen.textbbox((0, 0), mark.words, font=font)
         wide, high = right - left + 6, bottom - top + 6
-        x = min(max(0, int(outline[:, 0].min())), max(0, sheet.width - wide))
-        y = max(0, int(outline[:, 1].min()) - high)
-        pen.rectangle((x, y, x + wide, y + high), fill=COLOURS[region.kind])
-        pen.text((x + 3 - left, y + 3 - top), words, fill="white", font=font)
+        x = min(max(0, int(corners[:, 0].min())), max(0, sheet.width - wide))
+        y = max(0, int(corners[:, 1].min()) - high)
+        pen.rectangle((x, y, x + wide, y + high), fill=mark.colour)
+        pen.text((x + 3 - left, y + 3 - top), mark.words, fill="white", font=font)
     return np.asarray(sheet)

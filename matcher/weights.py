@@ -109,6 +109,21 @@ WEIGHTS: Mapping[str, WeightsFile] = {
         2401008,
         "MIT",
     ),
+    "yolox-nano": WeightsFile(
+        "yolox_nano.onnx",
+        f"{_GITHUB}/Bigisland1729/object-detection-models/raw/7f3f2fa34b351e3d2af150893458106ad3f3a84f/yolox_nano.onnx",
+        "e8af074932d4ed7e232278e3055cefcdea3edf178874a3694ae292649fb464dd",
+        3678356,
+        "Apache-2.0",
+    ),
+    "yunet": WeightsFile(
+        "yunet_n_dynamic.onnx",
+        f"{_GITHUB}/ShiqiYu/libfacedetection.train/raw/0047ac24afb1a50a0c6105001c89d1b5b805dbf1"
+        "/onnx/yunet_n_dynamic.onnx",
+        "104ee26c71d5c270ce79a6b3dced91c91013260d29a6bf18f9296c5b8c4c2b12",
+        322906,
+        "Apache-2.0",
+    ),
     "hardnet": WeightsFile(
         "checkpoint_liberty_with_aug.pth",
         f"{_GITHUB}/DagnyT/hardnet/raw/master/pretrained/train_liberty_with_aug/checkpoint_liberty_with_aug.pth",

@@ -79,10 +79,10 @@ def test_equal_scores_have_an_order_of_their_own():
 
 def test_what_was_looked_for_is_known_where_nothing_was_found(catalogue):
     detections = catalogue.detections
-    assert not detections.any()
+    assert detections.images() == set()
     with catalogue.transaction():
         detections.enter(1, "tiny-1()", [], min_score=0.3)
-    assert detections.any()
+    assert detections.images() == {1}
     assert detections.looked_for(1, "tiny-1()") == {"": 0.3}
     assert detections.looked_for(1, "other-1()") == {}
     assert list(detections.all()) == []

@@ -251,7 +251,7 @@ class _Unable:
 
 def test_without_onnxruntime_the_error_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = fixed(tmp_path / "model.onnx", np.zeros((1, 8, 40)))
-    monkeypatch.setattr("matcher.layout_onnx._ByOpenCV", _Unable)
+    monkeypatch.setattr("matcher.onnx_boxes._ByOpenCV", _Unable)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingDependency, match=r"OpenCV cannot run it.*pip install onnxruntime"):
         OnnxDetector(str(path))
@@ -270,7 +270,7 @@ def test_onnxruntime_is_asked_where_opencv_cannot(tmp_path: Path, monkeypatch: p
             assert inputs["images"].shape == (1, 3, 96, 64)
             return [rows]
 
-    monkeypatch.setattr("matcher.layout_onnx._ByOpenCV", _Unable)
+    monkeypatch.setattr("matcher.onnx_boxes._ByOpenCV", _Unable)
     stand_in = SimpleNamespace(SessionOptions=SimpleNamespace, InferenceSession=Session)
     monkeypatch.setitem(sys.modules, "onnxruntime", stand_in)
     ((kind, box, _),) = found(OnnxDetector(str(path)).segment(page(64, 96, (0, 0, 5, 5))))
