@@ -25,6 +25,7 @@ COMMANDS: CommandTable = {
     "embed": ("cli.embed", "Turn images into vectors, so that what is alike lies near."),
     "segment": ("cli.segment", "Find illustrations, ornaments, initials and text on pages."),
     "detect": ("cli.detect", "Find objects, faces or what a phrase says in pictures, and keep where they are."),
+    "classify": ("cli.classify", "Learn classes of pictures from a few examples, and tell them everywhere."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
     "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),

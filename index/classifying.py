@@ -47,6 +47,7 @@ __all__ = [
     "embedder_of",
     "figures_of",
     "label_vectors",
+    "noted",
     "suggest",
     "targets_of_index",
     "targets_of_sources",
@@ -103,6 +104,11 @@ class Classified(NamedTuple):
     probability: float
     probabilities: NDArray[np.float64]
     vector: NDArray[np.float32]
+
+    def surest(self, classes: Sequence[str], least: float) -> Classified:
+        """Return it without the labels that are less probable than `least`."""
+        by_class = dict(zip(classes, self.probabilities.tolist(), strict=True))
+        return self._replace(labels=tuple(name for name in self.labels if by_class[name] >= least))
 
 
 def label_vectors(
@@ -297,6 +303,7 @@ def classify(
     targets: Iterable[Target],
     embedder: Embedder,
     *,
+    index: Index | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Classified | SourceFailure]:
@@ -308,6 +315,8 @@ def classify(
     targets : iterable of Target
     embedder : Embedder
         From `embedder_of`.
+    index : Index, optional
+        Whose images they are; vectors that it has are not made anew.
     workers, progress
         As of `index.subjects.see`.
 
@@ -332,6 +341,25 @@ def classify(
         for target, row, has, vector in zip(there, probabilities, said, seen.vectors, strict=True):
             labels = tuple(name for name, yes in zip(made.classes, has.tolist(), strict=True) if yes)
             yield Classified(target, labels, float(row[has].max() if has.any() else row.max()), row, vector)
+
+
+def noted(found: Iterable[Classified], key: str) -> dict[int, dict[str, str]]:
+    """Return the metadata that says what images of an index were found to be, by their ids.
+
+    Under `key` all labels of an image and of the pictures on it, parted by ``|``, and under ``KEY_probability`` the
+    least of their probabilities; both empty, which is to be forgotten, where there is no label.
+    """
+    by_image: dict[int, list[Classified]] = {}
+    for one in found:
+        if one.target.image_id is not None:
+            by_image.setdefault(one.target.image_id, []).append(one)
+    values = {}
+    for image_id, pictures in by_image.items():
+        labels = sorted({name for one in pictures for name in one.labels})
+        least = min((one.probability for one in pictures if one.labels), default=0.0)
+        sure = f"{least:.4f}" if labels else ""
+        values[image_id] = {key: "|".join(labels), f"{key}_probability": sure}
+    return values
 
 
 def suggest(model: TrainedModel, found: Sequence[Classified], many: int) -> list[tuple[Classified, float]]:
