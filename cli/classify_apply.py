@@ -90,7 +90,6 @@ def apply(
     trained = load_model(model)
     sees = embedder_of(trained, embedder)
     found: list[Classified] = []
-    failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal failed

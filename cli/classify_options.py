@@ -92,7 +92,12 @@ def learning_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--balanced", is_flag=True, help="Count each class alike in learning, however many examples it has."
         ),
         click.option(
-            "--folds", type=click.IntRange(2, 20), default=5, show_default=True, metavar="N", help="Of cross-validation."
+            "--folds",
+            type=click.IntRange(2, 20),
+            default=5,
+            show_default=True,
+            metavar="N",
+            help="Of cross-validation.",
         ),
     ):
         function = option(function)

@@ -96,7 +96,10 @@ def train(
     settings = learning_settings(folds, balanced, calibration)
     _require_folder(output)
     known = read_labels_aloud(labels, label, group, where, multilabel)
-    with Progress("images", quiet=quiet) as progress, Progress("fits", total=folds * folds + folds, quiet=quiet) as fits:
+    with (
+        Progress("images", quiet=quiet) as progress,
+        Progress("fits", total=folds * folds + folds, quiet=quiet) as fits,
+    ):
         done = iter(range(1, 1 << 30))
         trained, failed = train_classifier(
             known,
@@ -130,7 +133,9 @@ def _from_words(
     from index.text_labels import model_of_words, read_text_labels
 
     if labels:
-        raise click.UsageError("--text-labels learns from words alone; leave LABELS out, and evaluate the model on them")
+        raise click.UsageError(
+            "--text-labels learns from words alone; leave LABELS out, and evaluate the model on them"
+        )
     _require_folder(output)
     model = model_of_words(read_text_labels(words), embedder, multilabel)
     model.save(output)

@@ -1,4 +1,4 @@
-"""`report.html` of a classifier: confusions, each class, calibration, the surest errors; a folder that opens offline."""
+"""`report.html` of a classifier: confusions, classes, calibration, the surest errors; a folder that opens offline."""
 
 from __future__ import annotations
 
@@ -141,14 +141,13 @@ def _listed(names: Sequence[str], probabilities: dict[str, float]) -> str:
 
 
 def _page(found: Evaluation, figures: dict[str, Any], title: str, cards: Iterable[str], errors: int) -> str:
-    numbers = "".join(
-        f"<div><b>{_number(figures[name])}</b><span>{words}</span></div>" for name, words in _SHOWN
-    )
+    numbers = "".join(f"<div><b>{_number(figures[name])}</b><span>{words}</span></div>" for name, words in _SHOWN)
     told = " · ".join(f"{escaped(name)}: {escaped(words)}" for name, words in found.told.items())
     rows = "".join(
         f'<tr><td class="name">{escaped(row["class"])}</td><td class="number">{row["examples"]}</td>'
         + "".join(
-            f'<td class="number">{_number(row[name])}</td>' for name in ("precision", "recall", "f1", "average_precision")
+            f'<td class="number">{_number(row[name])}</td>'
+            for name in ("precision", "recall", "f1", "average_precision")
         )
         + "</tr>\n"
         for row in figures["classes"]
@@ -158,7 +157,7 @@ def _page(found: Evaluation, figures: dict[str, Any], title: str, cards: Iterabl
     of = f"The {_ERRORS} surest of {errors} errors" if errors > _ERRORS else f"All {errors} errors, the surest first"
     body = f'<p>{of}.</p><div class="errors">{shown}</div>' if errors else "<p>None.</p>"
     captions = {
-        "confusion": "Each row is what pictures are, each column what they were told to be; blue is right, red is wrong."
+        "confusion": "Each row is what pictures are, each column what they were told to be; blue is right, red wrong."
         if found.exclusive
         else "Of each class: right, missed, and told where it is not.",
         "calibration": "Of all answers of like confidence, the share that is right; on the dotted line probabilities "
@@ -177,8 +176,8 @@ def _page(found: Evaluation, figures: dict[str, Any], title: str, cards: Iterabl
         f"{captions['calibration']}</figcaption></figure></div></section>\n"
         f"<section><h2>Classes</h2><table><thead><tr><th>class</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>"
         f"</section>\n<section><h2>Errors</h2>{body}</section>\n</main>\n"
-        "<footer><p>Precision: of what was told to be of a class, the share that is. Recall: of what is of a class, the "
-        "share that was told. F1: their harmonic mean. AP: average precision of the ranking by probability. Expected "
+        "<footer><p>Precision: of what was told to be of a class, the share that is. Recall: of what is of a class, "
+        "the share that was told. F1: their harmonic mean. AP: average precision of the ranking by probability. Expected "
         "calibration error: how far, on average, probabilities are from the share that is right. Brier score: mean "
         "squared error of probabilities.</p></footer></body></html>\n"
     )

@@ -28,7 +28,8 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
     wide, high = left + size * len(classes) + top, top + size * len(classes) + 16
     parts = [
         _HEAD.format(w=wide, h=high) + f'aria-label="Confusion matrix" {_FONT} font-size="14" fill="{_INK}">',
-        f'<text x="{left - 12}" y="{top - 12}" text-anchor="end" font-style="italic" fill="{_FAINT}">is ↓ told →</text>',
+        f'<text x="{left - 12}" y="{top - 12}" text-anchor="end" font-style="italic" fill="{_FAINT}">'
+        "is ↓ told →</text>",
     ]
     for row, (name, line) in enumerate(zip(classes, counts, strict=True)):
         middle = top + size * (row + 0.5)
@@ -40,16 +41,16 @@ def confusion_matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) ->
         for column, count in enumerate(line):
             share = count / whole if whole else 0.0
             colour = _mixed(_RIGHT if row == column else _WRONG, share)
-            x, y = left + size * column, top + size * row
+            at, down = left + size * column, top + size * row
             told = f"{escaped(name)} told as {escaped(classes[column])}: {count} of {whole}"
             parts.append(
-                f'<g><title>{told}</title><rect x="{x}" y="{y}" width="{size - 2}" height="{size - 2}" '
+                f'<g><title>{told}</title><rect x="{at}" y="{down}" width="{size - 2}" height="{size - 2}" '
                 f'fill="{colour}" stroke="{_LINE}"/>'
             )
             if count:
                 ink = "#fff" if share > 0.5 else _INK
                 parts.append(
-                    f'<text x="{x + size / 2 - 1:.1f}" y="{y + size / 2 + 4:.1f}" text-anchor="middle" '
+                    f'<text x="{at + size / 2 - 1:.1f}" y="{down + size / 2 + 4:.1f}" text-anchor="middle" '
                     f'font-size="{13 if size > 34 else 11}" fill="{ink}">{count}</text>'
                 )
             parts.append("</g>")
@@ -62,7 +63,9 @@ def confusion_of_labels(classes: Sequence[str], counts: Sequence[Sequence[Sequen
     most = max(1, max(yes[0] + yes[1] + no[1] for no, yes in counts))
     wide, line = left + 560, 30
     high = line * len(classes) + 44
-    parts = [_HEAD.format(w=wide, h=high) + f'aria-label="Right, missed and false" {_FONT} font-size="14" fill="{_INK}">']
+    parts = [
+        _HEAD.format(w=wide, h=high) + f'aria-label="Right, missed and false" {_FONT} font-size="14" fill="{_INK}">'
+    ]
     for x, colour, words in ((0, _RIGHT, "right"), (110, _LINE, "missed"), (230, _WRONG, "told, but not so")):
         fill = colour if isinstance(colour, str) else _mixed(colour, 1.0)
         parts.append(f'<rect x="{left + x}" y="8" width="13" height="13" fill="{fill}"/>')

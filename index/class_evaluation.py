@@ -80,10 +80,11 @@ def evaluation_of(model: TrainedModel, failed: tuple[SourceFailure, ...] = ()) -
         )
     )
     folds = len(np.unique(known.folds))
+    grouped, groups = model.told.get("grouped", "files"), model.told.get("groups", "?")
     told = {
         "embedder": made.signature,
         "measured": f"cross-validation in {folds} folds; everything was chosen without the fold it is measured on",
-        "kept together": f"{model.told.get('grouped', 'files')} and near-duplicates: {model.told.get('groups', '?')} groups",
+        "kept together": f"{grouped} and near-duplicates: {groups} groups",
         "calibration": made.calibration.method,
     }
     return Evaluation(made.classes, made.exclusive, examples, known.truth, known.probabilities, told, failed)
@@ -99,9 +100,7 @@ def cross_validated(
     fitting: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Measure what can be learned from labels, parameters as of `index.classifying.train_classifier`."""
-    model, failed = train_classifier(
-        labels, embedder, settings, workers=workers, progress=progress, fitting=fitting
-    )
+    model, failed = train_classifier(labels, embedder, settings, workers=workers, progress=progress, fitting=fitting)
     return evaluation_of(model, failed)
 
 
@@ -147,7 +146,9 @@ def measured(
             there = (str(example.path), example.page, example.region) in places
             new[place] = not there and float((known @ seen.vectors[place]).max(initial=-1)) < _COPY
     if not new.any():
-        raise InputError("the model was trained on all of these pictures; give others, or see: calque classify evaluate")
+        raise InputError(
+            "the model was trained on all of these pictures; give others, or see: calque classify evaluate"
+        )
     examples = tuple(one for one, keep in zip(seen.examples, new.tolist(), strict=True) if keep)
     told = {
         "embedder": made.signature,

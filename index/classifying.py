@@ -192,9 +192,7 @@ def train_classifier(
     seen = known or label_vectors(labels, sees, workers=workers, progress=progress)
     truth = truth_of(seen.examples, labels.classes)
     validated = cross_validate(seen.vectors, truth, labels.classes, labels.kind, seen.groups, settings, fitting)
-    classifier = learn(
-        seen.vectors, truth, labels.classes, labels.kind, sees.signature, seen.groups, settings, fitting
-    )
+    classifier = learn(seen.vectors, truth, labels.classes, labels.kind, sees.signature, seen.groups, settings, fitting)
     examples = KnownExamples(
         tuple(one.name for one in seen.examples),
         tuple(str(one.path) for one in seen.examples),
@@ -277,7 +275,7 @@ def targets_of_sources(
     fetcher: Fetcher | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[Target | SourceFailure]:
-    """Yield the pages of sources, or with `regions` the pictures that calque's segmenter finds on them, and failures."""
+    """Yield the pages of sources, or with `regions` the pictures that are found on them, and failures."""
     from index.fetching import Fetcher
     from index.iiif import Library
     from index.layouts import LONG_SIDE, score_of, segment, surest

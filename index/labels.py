@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from index.contents import CATALOGUE
 from index.items import SourceFailure
-from index.metadata import KEY_COLUMNS, read_table
+from index.metadata import read_table
 from index.sources import expand
 from index.store import Index
 from matcher.errors import InputError
@@ -19,11 +19,10 @@ from matcher.images import printable
 from matcher.types import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from index.metadata import Row
     from matcher.classification import Kind
 
 __all__ = ["GROUP_COLUMN", "LABEL_COLUMNS", "Example", "Labels", "is_index", "read_labels"]
@@ -153,9 +152,7 @@ def read_labels(
     return _labels(_united(found), problems, group, multilabel, printable(first))
 
 
-def _labels(
-    examples: list[Example], problems: list[str], group: str | None, multilabel: bool, source: str
-) -> Labels:
+def _labels(examples: list[Example], problems: list[str], group: str | None, multilabel: bool, source: str) -> Labels:
     multilabel = multilabel or any(len(example.labels) > 1 for example in examples)
     if not multilabel:
         problems += [f"{example.name}: no class" for example in examples if not example.labels]
@@ -191,7 +188,9 @@ def _of_table(path: Path, label: str | None, group: str | None, problems: list[s
     name = printable(path)
     heading = _heading(headings, (label,) if label else LABEL_COLUMNS, "--label", name)
     grouping = group not in (None, "folder", "image")
-    group_heading = _heading(headings, (group,), "--group", name) if grouping and group else _find(headings, GROUP_COLUMN)
+    group_heading = (
+        _heading(headings, (group,), "--group", name) if grouping and group else _find(headings, GROUP_COLUMN)
+    )
     page_heading, region_heading = _find(headings, "page"), _find(headings, "region")
     for row in table.rows:
         try:
@@ -224,9 +223,7 @@ def _of_index(
                 continue
             file = Path(record.path)
             told = values.get(group or GROUP_COLUMN, "")
-            yield Example(
-                record.name, file, record.page, None, _classes(values[label]), _grouped(group, file, told)
-            )
+            yield Example(record.name, file, record.page, None, _classes(values[label]), _grouped(group, file, told))
 
 
 def _of_folders(folders: Sequence[Path], group: str | None, problems: list[str]) -> Iterator[Example]:
@@ -239,13 +236,17 @@ def _of_folders(folders: Sequence[Path], group: str | None, problems: list[str])
     if len(folders) == 1:
         named = sorted(child for child in folders[0].iterdir() if child.is_dir() and not child.name.startswith("."))
         if not named:
-            raise InputError(f"{printable(folders[0])}: holds no folders called as classes; name the folders, or a table")
+            raise InputError(
+                f"{printable(folders[0])}: holds no folders called as classes; name the folders, or a table"
+            )
     for folder in named:
         for item in expand([folder]):
             if isinstance(item, SourceFailure):
                 problems.append(f"{item.name}: {item.reason}")
                 continue
-            yield Example(item.name, item.path, item.page, None, (folder.resolve().name,), _grouped(group, item.path, ""))
+            yield Example(
+                item.name, item.path, item.page, None, (folder.resolve().name,), _grouped(group, item.path, "")
+            )
 
 
 def _united(found: Iterable[Example]) -> list[Example]:

@@ -16,6 +16,8 @@ from matcher.registry import embedder_named
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from matcher.classification import Kind
+
 __all__ = ["TEMPLATES", "model_of_words", "read_text_labels"]
 
 TEMPLATES = ("{}", "a {}", "an image of a {}", "a scan of a {} from a book")
@@ -71,7 +73,7 @@ def model_of_words(descriptions: Mapping[str, Sequence[str]], embedder: str, mul
     sees = embedder_named(embedder)
     if not isinstance(sees, TextEmbedder):
         raise InputError(f"{embedder} knows no words; name a model of images and text, such as clip or siglip")
-    kind = "multilabel" if multilabel else "binary" if len(descriptions) == 2 else "multiclass"
+    kind: Kind = "multilabel" if multilabel else "binary" if len(descriptions) == 2 else "multiclass"
     texts = [sees.embed_texts(list(told)) for told in descriptions.values()]
     made = zero_shot(sees.signature, texts, list(descriptions), kind)
     told = {"calque": version("calque"), "words": {name: list(words) for name, words in descriptions.items()}}

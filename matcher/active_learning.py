@@ -1,4 +1,4 @@
-"""Which images are worth labelling next: those a classifier is unsure of, far from each other and from what is known."""
+"""Which images are worth labelling next: those a classifier doubts, far from each other and from what is known."""
 
 from __future__ import annotations
 

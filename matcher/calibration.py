@@ -122,7 +122,7 @@ def fit_calibration(method: Method, scores: NDArray, truth: NDArray[np.bool_], e
         def scaled(values: NDArray) -> tuple[float, NDArray]:
             slopes, offsets = values[:classes], values[classes:]
             probabilities = _squashed(scores * slopes + offsets, exclusive)
-            error = (probabilities - targets) / len(scores)
+            error = (probabilities - targets) / (len(scores) if exclusive else scores.size)
             return _cross_entropy(probabilities, targets, exclusive), np.concatenate(
                 [(error * scores).sum(axis=0), error.sum(axis=0)]
             )
@@ -203,7 +203,7 @@ class ReliabilityBin(NamedTuple):
 
     confidence: float
     right: float
-    count: int
+    answers: int
 
 
 def reliability(
@@ -235,16 +235,14 @@ def reliability(
     return found
 
 
-def calibration_error(
-    probabilities: NDArray, truth: NDArray[np.bool_], exclusive: bool, bins: int = _BINS
-) -> float:
+def calibration_error(probabilities: NDArray, truth: NDArray[np.bool_], exclusive: bool, bins: int = _BINS) -> float:
     """Return the expected calibration error: how far, on average over answers, confidence is from the share right.
 
     Naeini, Cooper & Hauskrecht, AAAI 2015, with bins of equal width, see `reliability`.
     """
     rows = reliability(probabilities, truth, exclusive, bins)
-    total = sum(row.count for row in rows)
-    return sum(row.count * abs(row.confidence - row.right) for row in rows) / total if total else 0.0
+    total = sum(row.answers for row in rows)
+    return sum(row.answers * abs(row.confidence - row.right) for row in rows) / total if total else 0.0
 
 
 def _squashed(scores: NDArray[np.float64], exclusive: bool) -> NDArray[np.float64]:
@@ -258,8 +256,7 @@ def _cross_entropy(probabilities: NDArray, targets: NDArray[np.float64], exclusi
     kept = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
     if exclusive:
         return float(-(targets * np.log(kept)).sum(axis=1).mean())
-    # Over examples only a mean is taken of what `fit_calibration` minimises: a sum over classes has the same minimum.
-    return float(-(targets * np.log(kept) + (1 - targets) * np.log(1 - kept)).sum(axis=1).mean()) / targets.shape[1]
+    return float(-(targets * np.log(kept) + (1 - targets) * np.log(1 - kept)).mean())
 
 
 def _isotonic(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:

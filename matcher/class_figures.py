@@ -55,7 +55,9 @@ def average_precision(scores: NDArray, right: NDArray[np.bool_]) -> float | None
     return float(precision[hits].mean())
 
 
-def class_figures(probabilities: NDArray, truth: NDArray[np.bool_], classes: Sequence[str], exclusive: bool) -> dict[str, Any]:
+def class_figures(
+    probabilities: NDArray, truth: NDArray[np.bool_], classes: Sequence[str], exclusive: bool
+) -> dict[str, Any]:
     """Return all figures in plain JSON types.
 
     Parameters
@@ -72,9 +74,9 @@ def class_figures(probabilities: NDArray, truth: NDArray[np.bool_], classes: Seq
     dict
         ``examples``; ``accuracy`` (of classes that do not exclude each other the share of images with all classes
         right); ``balanced_accuracy`` (mean recall), ``macro_f1``, ``map`` (means over classes); ``brier``, ``ece``,
-        ``log_loss`` as of `matcher.calibration`; ``classes``: of each its ``class``, ``examples``, ``precision``, ``recall``,
-        ``f1``, ``average_precision``, None where there is nothing to divide by; ``confusion``; ``reliability``: rows
-        of confidence, share right, count.
+        ``log_loss`` as of `matcher.calibration`; ``classes``: of each its ``class``, ``examples``, ``precision``,
+        ``recall``, ``f1``, ``average_precision``, None where there is nothing to divide by; ``confusion``;
+        ``reliability``: rows of confidence, share right, count.
     """
     said = decided(probabilities, exclusive)
     rows = []

@@ -344,8 +344,8 @@ class _Space:
 
     def inside(self, vectors: NDArray) -> NDArray[np.float64]:
         """Return coordinates, shape (n, r)."""
-        around = (np.asarray(vectors, np.float64) - self.mean) / self.scale
-        return around if self.basis is None else around @ self.basis.T
+        around: NDArray[np.float64] = (np.asarray(vectors, np.float64) - self.mean) / self.scale
+        return around if self.basis is None else np.asarray(around @ self.basis.T)
 
     def outside(self, weights: NDArray, bias: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return weights (k, d) and bias (k,) for the vectors themselves, from those for coordinates."""

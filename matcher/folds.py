@@ -1,4 +1,4 @@
-"""Folds of a cross-validation across which no two examples are alike: a document, a near-duplicate stays on one side."""
+"""Folds of a cross-validation: a document, or copies of one picture, stay on one side."""
 
 from __future__ import annotations
 
@@ -91,9 +91,7 @@ def joined(*groupings: NDArray[np.integer]) -> NDArray[np.intp]:
 
 def splittable(truth: NDArray[np.bool_], groups: NDArray[np.integer]) -> int:
     """Return how many folds groups can be spread over: of each class, in how many groups it is, or is not, at least."""
-    return min(
-        len(np.unique(groups[rows])) for column in truth.T for rows in (column, ~column) if rows.any()
-    )
+    return min(len(np.unique(groups[rows])) for column in truth.T for rows in (column, ~column) if rows.any())
 
 
 def make_folds(
