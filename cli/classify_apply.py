@@ -90,6 +90,7 @@ def apply(
     trained = load_model(model)
     sees = embedder_of(trained, embedder)
     found: list[Classified] = []
+    failed = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal failed
@@ -104,8 +105,9 @@ def apply(
 
     with (
         Progress("images", quiet=quiet) as progress,
-        targets_of(sources, regions, where, workers, allow_private, progress) as (targets, failed, index),
+        targets_of(sources, regions, where, workers, allow_private, progress) as (targets, lost, index),
     ):
+        failed = lost
         flat = [] if form in ("json", "jsonl") else list(trained.classifier.classes)
         write_rows(rows(), ["image", "page", "region", "label", "probability", *flat], form)
         if key is not None:

@@ -92,26 +92,19 @@ def evaluate(
       calque classify evaluate technique.h5 others.csv --format json
       calque classify evaluate labels.csv --model structure -o report/
     """
-    from index.class_evaluation import cross_validated, evaluation_of, measured
+    from index.class_evaluation import evaluation_of, measured
     from index.classifiers import is_model, load_model
+    from index.classifying import label_vectors, train_classifier
 
     known = None
     if not is_model(what):
         known = read_labels_aloud((what, *labels), label, group, where, multilabel)
         settings = learning_settings(folds, balanced, calibration)
-        done = iter(range(1, 1 << 30))
-        with (
-            Progress("images", quiet=quiet) as progress,
-            Progress("fits", total=folds * folds + folds, quiet=quiet) as fits,
-        ):
-            found = cross_validated(
-                known,
-                embedder or EMBEDDER,
-                settings,
-                workers=workers,
-                progress=progress.update,
-                fitting=lambda: fits.update(next(done)),
-            )
+        with Progress("images", quiet=quiet) as progress:
+            seen = label_vectors(known, embedder or EMBEDDER, workers=workers, progress=progress.update)
+        with Progress("fits", quiet=quiet) as progress:
+            trained = train_classifier(known, seen, settings, progress=progress.update)
+        found = evaluation_of(trained, seen.failed)
     elif labels:
         model = load_model(what)
         known = read_labels_aloud(labels, label, group, where, multilabel)

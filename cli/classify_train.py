@@ -91,25 +91,16 @@ def train(
         return _from_words(labels, output, embedder, text_labels, multilabel, form)
     if not labels:
         raise click.UsageError("name LABELS: a table, folders, or an index with --label; or give --text-labels")
-    from index.classifying import figures_of, train_classifier
+    from index.classifying import figures_of, label_vectors, train_classifier
 
     settings = learning_settings(folds, balanced, calibration)
     _require_folder(output)
     known = read_labels_aloud(labels, label, group, where, multilabel)
-    with (
-        Progress("images", quiet=quiet) as progress,
-        Progress("fits", total=folds * folds + folds, quiet=quiet) as fits,
-    ):
-        done = iter(range(1, 1 << 30))
-        trained, failed = train_classifier(
-            known,
-            embedder,
-            settings,
-            workers=workers,
-            progress=progress.update,
-            fitting=lambda: fits.update(next(done)),
-        )
-    say_failed(failed)
+    with Progress("images", quiet=quiet) as progress:
+        seen = label_vectors(known, embedder, workers=workers, progress=progress.update)
+    say_failed(seen.failed)
+    with Progress("fits", quiet=quiet) as progress:
+        trained = train_classifier(known, seen, settings, progress=progress.update)
     trained.save(output)
     figures = figures_of(trained)
     made = trained.classifier
@@ -124,7 +115,7 @@ def train(
         **{name: figures[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "map", "ece", "brier")},
     }
     _write(head, figures["classes"], form)
-    return 1 if failed or known.problems else 0
+    return 1 if seen.failed or known.problems else 0
 
 
 def _from_words(

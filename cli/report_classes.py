@@ -37,6 +37,7 @@ _STYLE = """
 .told { color: var(--faint); font-size: 14.5px; max-width: 62em; }
 .drawn { display: flex; flex-wrap: wrap; gap: 30px 56px; align-items: flex-start; }
 .drawn figure { margin: 0; max-width: 100%; }
+.drawn figcaption { max-width: 26em; }
 .drawn img { max-width: 100%; height: auto; }
 .errors { display: grid; grid-template-columns: repeat(auto-fill, minmax(215px, 1fr)); gap: 18px; align-items: start; }
 .error { background: var(--card); border: 1px solid var(--line); padding: 12px; margin: 0; }
@@ -174,12 +175,12 @@ def _page(found: Evaluation, figures: dict[str, Any], title: str, cards: Iterabl
         f'<figure><img src="pictures/confusion.svg" alt="Confusion matrix"><figcaption>{captions["confusion"]}'
         f'</figcaption></figure><figure><img src="pictures/calibration.svg" alt="Calibration curve"><figcaption>'
         f"{captions['calibration']}</figcaption></figure></div></section>\n"
-        f"<section><h2>Classes</h2><table><thead><tr><th>class</th>{heads}</tr></thead><tbody>\n{rows}</tbody></table>"
+        f"<section><h2>Classes</h2><table><thead><tr><th>class</th>{heads}</tr></thead>\n<tbody>{rows}</tbody></table>"
         f"</section>\n<section><h2>Errors</h2>{body}</section>\n</main>\n"
         "<footer><p>Precision: of what was told to be of a class, the share that is. Recall: of what is of a class, "
-        "the share that was told. F1: their harmonic mean. AP: average precision of the ranking by probability. Expected "
-        "calibration error: how far, on average, probabilities are from the share that is right. Brier score: mean "
-        "squared error of probabilities.</p></footer></body></html>\n"
+        "the share that was told. F1: their harmonic mean. AP: average precision of the ranking by probability. "
+        "Expected calibration error: how far, on average, probabilities are from the share that is right. Brier "
+        "score: mean squared error of probabilities.</p></footer></body></html>\n"
     )
 
 

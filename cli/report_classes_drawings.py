@@ -66,10 +66,10 @@ def confusion_of_labels(classes: Sequence[str], counts: Sequence[Sequence[Sequen
     parts = [
         _HEAD.format(w=wide, h=high) + f'aria-label="Right, missed and false" {_FONT} font-size="14" fill="{_INK}">'
     ]
-    for x, colour, words in ((0, _RIGHT, "right"), (110, _LINE, "missed"), (230, _WRONG, "told, but not so")):
+    for start, colour, words in ((0, _RIGHT, "right"), (110, _LINE, "missed"), (230, _WRONG, "told, but not so")):
         fill = colour if isinstance(colour, str) else _mixed(colour, 1.0)
-        parts.append(f'<rect x="{left + x}" y="8" width="13" height="13" fill="{fill}"/>')
-        parts.append(f'<text x="{left + x + 19}" y="20" fill="{_FAINT}" font-style="italic">{words}</text>')
+        parts.append(f'<rect x="{left + start}" y="8" width="13" height="13" fill="{fill}"/>')
+        parts.append(f'<text x="{left + start + 19}" y="20" fill="{_FAINT}" font-style="italic">{words}</text>')
     for row, (name, (no, yes)) in enumerate(zip(classes, counts, strict=True)):
         y = 34 + line * row
         parts.append(f'<text x="{left - 12}" y="{y + 17}" text-anchor="end">{_short(name)}</text>')

@@ -30,7 +30,8 @@ Boxes are `x, y, width, height` in pixels of the image as it is shown, pages cou
 def command_line_docs() -> str:
     """Return docs/cli.md as it should be."""
     group = click.Context(calque, info_name="calque")
-    return "\n".join([_HEAD, *_table(), *(line for name in COMMANDS for line in _section(name, group))])
+    sections = (line for name in COMMANDS for line in _section(name, group, "##"))
+    return "\n".join([_HEAD, *_table(), *sections])
 
 
 def _table() -> Iterator[str]:
@@ -41,18 +42,21 @@ def _table() -> Iterator[str]:
     yield ""
 
 
-def _section(name: str, group: click.Context) -> Iterator[str]:
-    command = calque.get_command(group, name)
+def _section(name: str, above: click.Context, heading: str) -> Iterator[str]:
+    """Yield the lines of a command, and of a group's commands below it."""
+    group = above.command
+    command = group.get_command(above, name) if isinstance(group, click.Group) else None
     if command is None:
-        raise LookupError(f"cli/main.py lists {name!r} but has no such command")
+        raise LookupError(f"{above.command_path} lists {name!r} but has no such command")
     # One width for everybody, so that the file does not depend on whose terminal made it.
-    context = click.Context(command, info_name=name, parent=group, terminal_width=100, max_content_width=100)
-    yield from (f"## calque {name}", "", "```text", *command.get_help(context).splitlines(), "```", "")
-    for inner in command.list_commands(context) if isinstance(command, click.Group) else ():
-        nested = command.get_command(context, inner)
-        if nested is not None and not nested.hidden:
-            below = click.Context(nested, info_name=inner, parent=context, terminal_width=100, max_content_width=100)
-            yield from (f"### calque {name} {inner}", "", "```text", *nested.get_help(below).splitlines(), "```", "")
+    context = click.Context(command, info_name=name, parent=above, terminal_width=100, max_content_width=100)
+    if command.hidden:
+        return
+    told = (f"{heading} {context.command_path}", "", "```text", *command.get_help(context).splitlines(), "```", "")
+    yield from told
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            yield from _section(inner, context, f"{heading}#")
 
 
 if __name__ == "__main__":

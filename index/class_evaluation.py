@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from index.classifying import embedder_of, label_vectors, train_classifier, truth_of
+from index.classifying import embedder_of, label_vectors, truth_of
 from index.labels import Example
 from matcher.class_figures import class_figures
 from matcher.errors import InputError
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from index.classifiers import TrainedModel
     from index.items import SourceFailure
     from index.labels import Labels
-    from matcher.classification import LearningSettings
 
-__all__ = ["Evaluation", "cross_validated", "evaluation_of", "measured"]
+__all__ = ["Evaluation", "evaluation_of", "measured"]
 
 _COPY = 0.9999
 """Cosine from which on two vectors are of the same picture."""
@@ -90,20 +89,6 @@ def evaluation_of(model: TrainedModel, failed: tuple[SourceFailure, ...] = ()) -
     return Evaluation(made.classes, made.exclusive, examples, known.truth, known.probabilities, told, failed)
 
 
-def cross_validated(
-    labels: Labels,
-    embedder: str,
-    settings: LearningSettings | None = None,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    fitting: Callable[[], None] | None = None,
-) -> Evaluation:
-    """Measure what can be learned from labels, parameters as of `index.classifying.train_classifier`."""
-    model, failed = train_classifier(labels, embedder, settings, workers=workers, progress=progress, fitting=fitting)
-    return evaluation_of(model, failed)
-
-
 def measured(
     model: TrainedModel,
     labels: Labels,
@@ -136,7 +121,8 @@ def measured(
         raise InputError(f"the model knows no class {unknown[0]!r}; it knows: {', '.join(made.classes)}")
     if labels.multilabel and made.exclusive:
         raise InputError("pictures with several classes, or none, but the model tells just one of each")
-    seen = label_vectors(labels, embedder_of(model, embedder), workers=workers, progress=progress)
+    sees = embedder_of(model, embedder)
+    seen = label_vectors(labels, embedder or model.embedder, sees, workers=workers, progress=progress)
     new = np.ones(len(seen.examples), np.bool_)
     if model.examples is not None:
         places = model.examples.places()

@@ -16,6 +16,7 @@ from index.items import Pending, SourceFailure
 from index.regions import counting
 from index.sources import expand_all
 from index.subjects import Seen, Subject, see
+from index.vectors import stored_models, vectors_of
 from index.workers import Failed
 from matcher.active_learning import suggested, uncertainty
 from matcher.class_figures import class_figures
@@ -28,7 +29,7 @@ from matcher.registry import embedder_named
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     from numpy.typing import NDArray
@@ -61,6 +62,8 @@ class LabelledVectors(NamedTuple):
 
     Attributes
     ----------
+    embedder, signature : str
+        Name and signature of the embedder.
     examples : tuple of Example
     vectors : float32, shape (n, d)
     groups : int, shape (n,)
@@ -68,6 +71,8 @@ class LabelledVectors(NamedTuple):
     failed : tuple of SourceFailure
     """
 
+    embedder: str
+    signature: str
     examples: tuple[Example, ...]
     vectors: NDArray[np.float32]
     groups: NDArray[np.intp]
@@ -113,18 +118,32 @@ class Classified(NamedTuple):
 
 def label_vectors(
     labels: Labels,
-    embedder: Embedder,
+    embedder: str,
+    sees: Embedder | None = None,
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> LabelledVectors:
     """Read labelled pictures and embed them.
 
+    Parameters
+    ----------
+    labels : Labels
+        From `index.labels.read_labels`.
+    embedder : str
+        A name for `matcher.registry.embedder_named`.
+    sees : Embedder, optional
+        The embedder itself, where it is other than the name says: trained further.
+    workers, progress
+        As of `index.subjects.see`.
+
     Raises
     ------
     InputError
-        If none can be read.
+        If none can be read, or there is no such embedder.
     """
+    name = "" if sees is not None else embedder
+    sees = sees or embedder_named(embedder)
     by_page: dict[tuple[Path, int], list[Example]] = {}
     for example in labels.examples:
         by_page.setdefault((example.path, example.page), []).append(example)
@@ -132,7 +151,7 @@ def label_vectors(
     examples: list[Example] = []
     failed: list[SourceFailure] = []
     found: list[Seen] = []
-    for subject, seen in see(subjects, embedder, workers, progress):
+    for subject, seen in see(subjects, sees, name, workers, progress):
         there = by_page[subject.path, subject.page]
         if isinstance(seen, Failed):
             failed.append(SourceFailure(there[0].name, seen.reason.removeprefix(f"{printable(subject.path)}: ")))
@@ -148,39 +167,27 @@ def label_vectors(
         told = numbered([("group", one.group) if one.group else ("file", str(one.path)) for one in examples])
         files = numbered([str(one.path) for one in examples])
         groups = joined(told, files, near_duplicates(np.concatenate([seen.prints for seen in found])))
-    return LabelledVectors(tuple(examples), vectors, groups, tuple(failed))
+    return LabelledVectors(embedder, sees.signature, tuple(examples), vectors, groups, tuple(failed))
 
 
 def train_classifier(
     labels: Labels,
-    embedder: str,
+    seen: LabelledVectors,
     settings: LearningSettings | None = None,
     *,
-    known: LabelledVectors | None = None,
-    workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-    fitting: Callable[[], None] | None = None,
-) -> tuple[TrainedModel, tuple[SourceFailure, ...]]:
+) -> TrainedModel:
     """Train a classifier on labelled pictures, and cross-validate it.
 
     Parameters
     ----------
     labels : Labels
         From `index.labels.read_labels`.
-    embedder : str
-        A name for `matcher.registry.embedder_named`.
+    seen : LabelledVectors
+        Of them, from `label_vectors`.
     settings : LearningSettings, optional
-    known : LabelledVectors, optional
-        The pictures as `label_vectors` sees them, where that has been done.
-    workers, progress
-        As of `index.subjects.see`.
-    fitting : callable, optional
-        Called after each fold of each cross-validation.
-
-    Returns
-    -------
-    (TrainedModel, tuple of SourceFailure)
-        The model, and the pictures that could not be read.
+    progress : callable, optional
+        Called as ``progress(done, total)``, in folds of all cross-validations.
 
     Raises
     ------
@@ -188,11 +195,17 @@ def train_classifier(
         If there are too few examples of a class, or all of one group.
     """
     settings = settings or LearningSettings()
-    sees = embedder_named(embedder)
-    seen = known or label_vectors(labels, sees, workers=workers, progress=progress)
+    done = 0
+
+    def fitted() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, settings.folds * (settings.folds + 1))
+
     truth = truth_of(seen.examples, labels.classes)
-    validated = cross_validate(seen.vectors, truth, labels.classes, labels.kind, seen.groups, settings, fitting)
-    classifier = learn(seen.vectors, truth, labels.classes, labels.kind, sees.signature, seen.groups, settings, fitting)
+    validated = cross_validate(seen.vectors, truth, labels.classes, labels.kind, seen.groups, settings, fitted)
+    classifier = learn(seen.vectors, truth, labels.classes, labels.kind, seen.signature, seen.groups, settings, fitted)
     examples = KnownExamples(
         tuple(one.name for one in seen.examples),
         tuple(str(one.path) for one in seen.examples),
@@ -212,7 +225,7 @@ def train_classifier(
         "settings": asdict(settings),
         "failed": len(seen.failed),
     }
-    return TrainedModel(classifier, embedder, told, examples), seen.failed
+    return TrainedModel(classifier, seen.embedder, told, examples)
 
 
 def figures_of(model: TrainedModel) -> dict[str, Any]:
@@ -328,15 +341,26 @@ def classify(
     by_page: dict[tuple[Path, int], list[Target]] = {}
     for target in targets:
         by_page.setdefault((target.path, target.page), []).append(target)
-    subjects = [Subject(*page, tuple(one.region for one in there)) for page, there in by_page.items()]
-    for subject, seen in see(subjects, embedder, workers, progress):
-        there = by_page[subject.path, subject.page]
-        if isinstance(seen, Failed):
-            yield SourceFailure(there[0].name, seen.reason.removeprefix(f"{printable(subject.path)}: "))
+    stored = _stored(index, by_page, embedder.signature)
+    subjects = [
+        Subject(*page, tuple(one.region for one in there)) for page, there in by_page.items() if page not in stored
+    ]
+    # What was trained further than its name says cannot be made by it in another process.
+    name = "" if model.backbone else model.embedder
+    fresh = see(subjects, embedder, name, workers, progress)
+    for page, there in by_page.items():
+        vectors: NDArray[np.float32] | Failed
+        if (known := stored.get(page)) is not None:
+            vectors = known
+        else:
+            _, seen = next(fresh)
+            vectors = seen if isinstance(seen, Failed) else seen.vectors
+        if isinstance(vectors, Failed):
+            yield SourceFailure(there[0].name, vectors.reason.removeprefix(f"{printable(page[0])}: "))
             continue
-        probabilities = made.probabilities(seen.vectors)
+        probabilities = made.probabilities(vectors)
         said = decided(probabilities, made.exclusive)
-        for target, row, has, vector in zip(there, probabilities, said, seen.vectors, strict=True):
+        for target, row, has, vector in zip(there, probabilities, said, vectors, strict=True):
             labels = tuple(name for name, yes in zip(made.classes, has.tolist(), strict=True) if yes)
             yield Classified(target, labels, float(row[has].max() if has.any() else row.max()), row, vector)
 
@@ -374,6 +398,27 @@ def suggest(model: TrainedModel, found: Sequence[Classified], many: int) -> list
     known = None if examples is None else examples.vectors.astype(np.float32)
     order = suggested(unsure, np.stack([one.vector for one in new]), many, known)
     return [(new[place], float(unsure[place])) for place in order.tolist()]
+
+
+def _stored(
+    index: Index | None, by_page: Mapping[tuple[Path, int], Sequence[Target]], signature: str
+) -> dict[tuple[Path, int], NDArray[np.float32]]:
+    """Return the vectors that an index has of all that is asked for on a page, by file and page."""
+    if index is None or signature not in {model.signature for model in stored_models(index.path)}:
+        return {}
+    vectors = vectors_of(index, signature=signature)
+    found = {}
+    for page, there in by_page.items():
+        numbers = []
+        for target in there:
+            box = None if target.region is None else target.region.as_list()
+            number = None if target.image_id is None else vectors.find(target.image_id, box)
+            if number is None:
+                break
+            numbers.append(number)
+        else:
+            found[page] = vectors.gather(np.array(numbers, np.intp))
+    return found
 
 
 def _digest(vectors: NDArray[np.float32], truth: NDArray[np.bool_]) -> str:

@@ -178,7 +178,7 @@ def _told(group: str | None, examples: Iterable[Example]) -> str:
         return "images"
     if group == "folder":
         return "folders"
-    return f"{group or GROUP_COLUMN!r}" if any(example.group for example in examples) else "files"
+    return f"column {group or GROUP_COLUMN!r}" if any(example.group for example in examples) else "files"
 
 
 def _of_table(path: Path, label: str | None, group: str | None, problems: list[str]) -> Iterator[Example]:

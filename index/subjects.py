@@ -1,21 +1,22 @@
-"""Pictures for an embedder: whole images or regions of them, read in worker processes, embedded in this one."""
+"""Pictures for a classifier: whole images or regions of them, read and embedded, in processes where that helps."""
 
 from __future__ import annotations
 
 from contextlib import closing
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from index.workers import Failed, default_workers, mapped
-from index.zones import pixel_size
-from matcher.embedding import embedded, reduced
-from matcher.errors import InputError
+from index.embedding import cuts
+from index.vectors import WHOLE
+from index.workers import Failed, attempt, default_workers, mapped
+from matcher.embedding import embedded
 from matcher.folds import small_print
-from matcher.images import printable, read_image
+from matcher.registry import embedder_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Seen", "Subject", "picture_of", "pictures_of", "see"]
 
-_FINEST = 3200
-"""Pixels of the long side beyond which no page is read for what is small on it."""
+_FEW = 8
+"""Pages that are read before processes would have started."""
 
 
 class Subject(NamedTuple):
@@ -60,32 +61,8 @@ def pictures_of(subject: Subject, long_side: int) -> list[NDArray[np.uint8]]:
     InputError
         If the page cannot be read, or a box does not lie on it.
     """
-    path, page, boxes = subject
-    finest = long_side
-    if any(box is not None for box in boxes):
-        size = pixel_size(path, page)
-        if size is None:
-            raise InputError(f"{printable(path)}: cannot be read; get a fresh copy")
-        needed = (long_side * max(size) / max(box.width, box.height) for box in boxes if box is not None)
-        finest = max(long_side, min(_FINEST, round(max(needed))))
-    scan = read_image(path, page, gray=False, long_side=finest)
-    found = []
-    for box in boxes:
-        if box is None:
-            found.append(reduced(scan.pixels, long_side))
-            continue
-        inside = box.clipped(scan.width, scan.height)
-        if inside is None:
-            shown = ",".join(f"{edge:g}" for edge in box.as_list())
-            raise InputError(
-                f"{printable(path)}: the region {shown} lies outside the image of {scan.width} × {scan.height} pixels"
-            )
-        left, top = int(inside.x / scan.scale_x), int(inside.y / scan.scale_y)
-        right = max(left + 1, round((inside.x + inside.width) / scan.scale_x))
-        bottom = max(top + 1, round((inside.y + inside.height) / scan.scale_y))
-        left, top = min(left, scan.pixels.shape[1] - 1), min(top, scan.pixels.shape[0] - 1)
-        found.append(reduced(scan.pixels[top:bottom, left:right], long_side))
-    return found
+    boxes = [WHOLE if box is None else tuple(box.as_list()) for box in subject.boxes]
+    return cuts(subject.path, subject.page, boxes, long_side)
 
 
 def picture_of(path: Path, page: int, region: Region | None, long_side: int) -> NDArray[np.uint8]:
@@ -97,55 +74,78 @@ def picture_of(path: Path, page: int, region: Region | None, long_side: int) -> 
 def see(
     subjects: Sequence[Subject],
     embedder: Embedder,
+    name: str = "",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Subject, Seen | Failed]]:
-    """Yield each subject with what the embedder makes of it, or why it could not be read, in their order.
+    """Yield each subject with what the embedder makes of it, or why there is nothing, in their order.
 
     Parameters
     ----------
     subjects : sequence of Subject
     embedder : Embedder
+    name : str
+        By which worker processes may make an embedder like it; without, or where it likes several pictures at a time,
+        they only read.
     workers : int, optional
-        Processes that read, by default one for each core; 0 reads in this one. The embedder runs in this one.
+        Processes, by default one for each core; 0 does all in this one.
     progress : callable, optional
         Called as ``progress(done, total)``.
     """
-    # A few pages are read before a process would have started.
-    workers = min(default_workers() if workers is None else workers, len(subjects) // 4)
-    done = 0
-    with closing(mapped(_prepared, (embedder.long_side,), subjects, workers)) as outcomes:
-        for batch in _batches(outcomes, embedder.at_once):
-            pictures = [picture for _, found in batch if not isinstance(found, Failed) for picture in found]
-            vectors = embedded(embedder, pictures)
-            prints = [small_print(picture) for picture in pictures]
-            start = 0
-            for subject, found in batch:
-                done += 1
-                if isinstance(found, Failed):
-                    yield subject, found
-                else:
-                    rows = slice(start, start + len(found))
-                    start += len(found)
-                    yield subject, Seen(vectors[rows], np.stack(prints[rows]))
-                if progress is not None:
-                    progress(done, len(subjects))
+    workers = default_workers() if workers is None else workers
+    if len(subjects) < _FEW:
+        workers = 0
+    with closing(_outcomes(subjects, embedder, name, workers)) as found:
+        for done, (subject, seen) in enumerate(found, start=1):
+            yield subject, seen
+            if progress is not None:
+                progress(done, len(subjects))
 
 
-def _batches(
-    outcomes: Iterable[tuple[Subject, list[NDArray[np.uint8]] | Failed]], at_once: int
-) -> Iterator[list[tuple[Subject, list[NDArray[np.uint8]] | Failed]]]:
-    batch: list[tuple[Subject, list[NDArray[np.uint8]] | Failed]] = []
-    waiting = 0
-    for subject, found in outcomes:
-        batch.append((subject, found))
-        waiting += 0 if isinstance(found, Failed) else len(found)
-        if waiting >= at_once:
-            yield batch
-            batch, waiting = [], 0
-    if batch:
-        yield batch
+def _outcomes(
+    subjects: Sequence[Subject], embedder: Embedder, name: str, workers: int
+) -> Generator[tuple[Subject, Seen | Failed], None, None]:
+    if embedder.at_once == 1 and name and workers:
+        yield from mapped(_seeing, (name,), subjects, workers)
+    else:
+        with closing(mapped(_reading, (embedder.long_side,), subjects, workers)) as read:
+            yield from _together(embedder, read)
 
 
-def _prepared(long_side: int) -> Callable[[Subject], list[NDArray[np.uint8]]]:
+def _together(
+    embedder: Embedder, read: Iterable[tuple[Subject, list[NDArray[np.uint8]] | Failed]]
+) -> Iterator[tuple[Subject, Seen | Failed]]:
+    """Embed the pictures of several subjects at a time; one whose pictures cannot be is a failure of its own."""
+    source = iter(read)
+    while batch := list(islice(source, embedder.at_once)):
+        pictures = [picture for _, cut in batch if not isinstance(cut, Failed) for picture in cut]
+        vectors = attempt(lambda many: embedded(embedder, many), pictures)
+        start = 0
+        for subject, cut in batch:
+            if isinstance(cut, Failed):
+                yield subject, cut
+                continue
+            rows = vectors if isinstance(vectors, Failed) else vectors[start : start + len(cut)]
+            if isinstance(rows, Failed):
+                rows = attempt(lambda many: embedded(embedder, many), cut)
+            start += len(cut)
+            yield subject, rows if isinstance(rows, Failed) else Seen(rows, _prints(cut))
+
+
+def _prints(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    return np.stack([small_print(picture) for picture in pictures])
+
+
+def _reading(long_side: int) -> Callable[[Subject], list[NDArray[np.uint8]]]:
     return lambda subject: pictures_of(subject, long_side)
+
+
+def _seeing(name: str) -> Callable[[Subject], Seen]:
+    """Return the function that sees a subject; runs in a worker process."""
+    embedder = embedder_named(name)
+
+    def look(subject: Subject) -> Seen:
+        pictures = pictures_of(subject, embedder.long_side)
+        return Seen(embedded(embedder, pictures), _prints(pictures))
+
+    return look

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # has no types
 
 from matcher.calibration import METHODS, Calibration, Method, best_calibration, log_loss
 from matcher.errors import InputError, SettingsMismatch
@@ -20,6 +22,7 @@ from matcher.folds import make_folds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -30,7 +33,6 @@ __all__ = [
     "LearningSettings",
     "Validated",
     "cross_validate",
-    "cross_validations",
     "decided",
     "learn",
     "zero_shot",
@@ -195,9 +197,23 @@ def learn(
     settings = settings or LearningSettings()
     groups = np.arange(len(truth)) if groups is None else groups
     _check(vectors, truth, classes, kind)
+    folds = make_folds(truth, groups, settings.folds, classes, settings.seed)
+    with _one_thread():
+        return _learned(vectors, truth, classes, kind, signature, folds, settings, progress)
+
+
+def _learned(
+    vectors: NDArray,
+    truth: NDArray[np.bool_],
+    classes: Sequence[str],
+    kind: Kind,
+    signature: str,
+    folds: NDArray[np.intp],
+    settings: LearningSettings,
+    progress: Callable[[], None] | None,
+) -> Classifier:
     space = _Space(vectors)
     inside = space.inside(vectors)
-    folds = make_folds(truth, groups, settings.folds, classes, settings.seed)
     exclusive = kind != "multilabel"
     tried: list[tuple[float, int, NDArray[np.float64]]] = []
     scores = np.empty((len(settings.strengths), *truth.shape))
@@ -214,11 +230,6 @@ def learn(
     calibration, _ = best_calibration(out_of_fold, truth, exclusive, folds, settings.methods)
     *_, (weights, bias) = _path(inside, truth, kind, settings, settings.strengths[: best + 1])
     return Classifier(tuple(classes), kind, signature, *space.outside(weights, bias), calibration)
-
-
-def cross_validations(truth: NDArray[np.bool_], groups: NDArray[np.integer], settings: LearningSettings) -> int:
-    """Return how often `cross_validate` calls its `progress`, roughly."""
-    return (settings.folds + 1) * settings.folds
 
 
 def cross_validate(
@@ -283,6 +294,21 @@ def zero_shot(
     )
 
 
+@cache
+def _controller() -> ThreadpoolController:
+    # It knows the libraries that are loaded when it is made.
+    import scipy.optimize  # noqa: F401
+    import sklearn.linear_model  # noqa: F401
+
+    return ThreadpoolController()
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Keep BLAS to one thread: in products as small as these, several wait for each other most of the time."""
+    limited: AbstractContextManager[Any] = _controller().limit(limits=1, user_api="blas")
+    return limited
+
+
 def _check(vectors: NDArray, truth: NDArray[np.bool_], classes: Sequence[str], kind: Kind) -> None:
     """Raise `InputError` for too few examples, `ValueError` for what no caller should give."""
     if vectors.ndim != 2 or truth.shape != (len(vectors), len(classes)):
@@ -291,10 +317,11 @@ def _check(vectors: NDArray, truth: NDArray[np.bool_], classes: Sequence[str], k
         raise InputError(f"only one class, {classes[0] if classes else '-'!r}; label examples of another, too")
     if kind != "multilabel" and not (truth.sum(axis=1) == 1).all():
         raise ValueError("an image has not exactly one of classes that exclude each other")
-    for name, column in zip(classes, truth.T, strict=True):
-        for rows, what in ((column, f"of {name!r}"), (~column, f"that are not {name!r}")):
-            if (there := int(rows.sum())) < _LEAST:
-                raise InputError(f"{there} examples {what}; give at least {_LEAST}, or leave the class out")
+    counts = [(int(column.sum()), f"of {name!r}") for name, column in zip(classes, truth.T, strict=True)]
+    counts += [(len(truth) - there, f"that are not {what.removeprefix('of ')}") for there, what in counts]
+    for there, what in counts:
+        if there < _LEAST:
+            raise InputError(f"{there} examples {what}; give at least {_LEAST}, or leave the class out")
 
 
 def _learned_without(

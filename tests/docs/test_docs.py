@@ -39,17 +39,38 @@ def test_the_committed_command_line_docs_are_the_generated_ones() -> None:
     assert (REPOSITORY / "docs" / "cli.md").read_text("utf-8") == command_line_docs(), "run `make docs`"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def command_of(name: str) -> click.Command:
+    """Return the command of a name, such as ``add``, or one of a group's, such as ``classify train``."""
+    command: click.Command = calque
+    for part in name.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), part)
+        assert found is not None
+        command = found
+    return command
+
+
+def all_commands() -> list[str]:
+    """Return the names of all commands, those of groups behind their group."""
+    names = []
+    for name in COMMANDS:
+        command = command_of(name)
+        inner = command.list_commands(click.Context(command)) if isinstance(command, click.Group) else ()
+        names += [name, *(told for part in inner if not command_of(told := f"{name} {part}").hidden)]
+    return names
+
+
+@pytest.mark.parametrize("name", all_commands())
 def test_every_command_is_documented_with_an_example(name: str) -> None:
-    section = command_line_docs().split(f"\n## calque {name}\n")[1].split("\n## ")[0]
+    heading = "#" * (2 + name.count(" "))
+    section = command_line_docs().split(f"\n{heading} calque {name}\n")[1].split("\n##")[0]
     assert f"calque {name} " in section.split("Examples:")[1] or name == "demo"
     assert "Usage: calque" in section
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", all_commands())
 def test_every_option_is_explained(name: str) -> None:
-    command = calque.get_command(click.Context(calque), name)
-    assert command is not None
+    command = command_of(name)
     silent = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
     assert not silent
 
@@ -61,10 +82,12 @@ def test_documented_calls_exist(document: str, call: list[str]) -> None:
     if not words or words[0].startswith("-"):
         return
     assert words[0] in COMMANDS, f"{document} names an unknown command"
-    command = calque.get_command(click.Context(calque), words[0])
-    assert command is not None
+    name = words.pop(0)
+    while isinstance(command_of(name), click.Group):
+        assert words, f"{document} names a group of commands, but none of it"
+        name = f"{name} {words.pop(0)}"
     if "--help" not in words:
-        command.make_context(words[0], words[1:], resilient_parsing=False)
+        command_of(name).make_context(name, words, resilient_parsing=False)
 
 
 def test_calls_are_found_in_console_blocks() -> None:
