@@ -86,7 +86,8 @@ def _write(images: Iterable[SeenImage], form: str, base_url: str, file: Any = No
     else:
         rows = [row for image in images if image.known for row in detection_rows(image)]
         plain = [{**row, "region": [round(edge) for edge in row["region"]]} for row in rows]
-        write_rows(plain, _COLUMNS, "table", file)
+        if plain:
+            write_rows(plain, _COLUMNS, "table", file)
 
 
 def write_counts(known: Iterable[tuple[int, KnownDetection]], form: str, *, steps: bool) -> None:

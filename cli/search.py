@@ -22,6 +22,7 @@ from cli.options import (
 )
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
+from cli.search_things import asked_of_things, list_things, thing_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -87,6 +88,7 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     is_flag=True,
     help="Find whole pages by what is on every scan of a volume, too: bindings, rulers, stamps, running titles.",
 )
+@thing_options
 @export_options
 @format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
@@ -105,6 +107,10 @@ def search(
     scheduler: str | None,
     where: str | None,
     furniture: bool,
+    detect: str | None,
+    phrases: tuple[str, ...],
+    model: str | None,
+    min_score: float | None,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -120,6 +126,9 @@ def search(
     In an index that knows the layout of its pages (`calque add --layout`), hits name the picture they lie on, and a
     whole page is asked for by its pictures, not by its type. With --each-region every picture has an answer of its own.
 
+    With --detect or --phrase every such thing that is seen on IMAGE is asked for, inside its outline where that is
+    known. With --where alone, without IMAGE, what `calque detect` has found on the images of INDEX is listed.
+
     Hits are sorted by decreasing score; several may lie on one image. Exit status: 0 something was found,
     1 nothing was found or some queries failed, 2 wrong usage or failure.
 
@@ -133,6 +142,8 @@ def search(
       calque search scans.calque --queries photos.jsonl --scheduler tcp://host:8786 --format jsonl > answers.jsonl
       calque search scans.calque photo.jpg --where "date<1920"
       calque search scans.calque photo.jpg --format iiif > manifest.json
+      calque search scans.calque photo.jpg --detect person
+      calque search scans.calque --where "object=umbrella and score>0.6" --crops umbrellas/
     """
     require_one_place(scheduler, "--threads", threads)
     from index.answers import Query
@@ -141,8 +152,17 @@ def search(
     from index.regions import each_region as pictures_on
     from index.store import Index
 
+    things = detect is not None or bool(phrases)
+    if image is None and queries is None and where is not None and not things:
+        if output is not None or alto is not None or page_xml is not None:
+            raise click.UsageError("things are listed on stdout, and cut out with --crops; leave the other folders out")
+        return list_things(index, where, crops, form, base_url)
     if (image is None) == (queries is None):
-        raise click.UsageError("give either an IMAGE or --queries FILE")
+        raise click.UsageError("give either an IMAGE or --queries FILE; or --where alone to list things")
+    if things and (queries is not None or region is not None or each_region):
+        raise click.UsageError("--detect and --phrase ask for things on IMAGE; leave --queries and regions out")
+    if not things and (model is not None or min_score is not None):
+        raise click.UsageError("--model and --min-score are of --detect and --phrase; give one of them")
     if queries is not None and (region is not None or page or each_region):
         raise click.UsageError("with --queries, every line has its own region and page")
     if each_region and region is not None:
@@ -150,7 +170,7 @@ def search(
     asked: list[Query | Answer] = [] if queries is None else list(read_queries(queries))
     if image is not None:
         asked = [Query(str(image), image, region, page)]
-    batch = queries is not None or each_region
+    batch = queries is not None or each_region or things
     options: dict[str, Any] = {
         "top": top,
         "max_false_alarms": max_false_alarms,
@@ -163,6 +183,8 @@ def search(
             asked = list(pictures_on(opened, image, page))
             if not asked:
                 click.echo(one_line(f"calque: {image}: no pictures on it; ask for all of it"), err=True)
+        if image is not None and things:
+            asked = list(asked_of_things(opened, image, page, detect, phrases, model, min_score))
         if not opened.calibrated:
             click.echo("calque: with a vocabulary of its own an index gives more false alarms than it claims", err=True)
         if where is not None:

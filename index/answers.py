@@ -16,12 +16,16 @@ __all__ = ["Answer", "Hit", "Query", "answer_as_dict", "flattened", "zone_as_dic
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question: which images show what is on page `page` of the file `image`, inside `region` (None: all of it)."""
+    """A question: which images show what is on page `page` of the file `image`, inside `region` (None: all of it).
+
+    Where there are `outlines`, in pixels of the image, only what lies inside an odd number of them counts.
+    """
 
     id: str
     image: Path
     region: Region | None = None
     page: int = 0
+    outlines: tuple[tuple[tuple[float, float], ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

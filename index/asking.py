@@ -39,6 +39,10 @@ _SMALL = 640
 """A region is extracted at least this many pixels long, if the image has them."""
 
 
+_NEAR_OUTLINE = 0.02
+"""Share of a thing's longer side by which its details may lie beside its outline, which is never exact."""
+
+
 class Extracted(NamedTuple):
     """A query's features, strongest first, as each relation has it, its region and the seconds that this took.
 
@@ -80,21 +84,26 @@ def extract(
             )
         region = inside
     size = None if query.region is None else work_size
-    (plain,) = _strongest([_View(scan, region, None if looking is None else looking.grid)], extractor, size)
+    outlines = tuple(np.array(outline, np.float64) for outline in query.outlines)
+    (plain,) = _strongest([_View(scan, region, None if looking is None else looking.grid, outlines)], extractor, size)
     wanted = [relation for relation in RELATIONS if relation in relations]
     turned = {relation: plain if relation == "same" else extractor.turned(plain, relation) for relation in wanted}
-    views = {relation: _shown(scan, region, relation, looking) for relation in wanted if turned[relation] is None}
+    views = {
+        relation: _shown(scan, region, relation, looking, outlines) for relation in wanted if turned[relation] is None
+    }
     seen = dict(zip(views, _strongest(list(views.values()), extractor, size), strict=True))
     features = {relation: seen[relation] if found is None else found for relation, found in turned.items()}
     return Extracted(features, region, time.perf_counter() - start, looking.pictures if looking else None)
 
 
 class _View(NamedTuple):
-    """A query as one of the relations has it: an image, a region on it, and what tells where its pictures are."""
+    """A query as one of the relations has it: an image, a region on it, what tells where its pictures are; outlines of
+    what is asked for in the region, if it is not all."""
 
     scan: Scan
     region: Region
     pictures: PictureFinder | None
+    outlines: tuple[NDArray, ...] = ()
 
 
 class _Looking:
@@ -117,16 +126,19 @@ class _Looking:
         return None if grid is None else grid[:, ::-1]
 
 
-def _shown(scan: Scan, region: Region, relation: Relation, looking: _Looking | None) -> _View:
+def _shown(
+    scan: Scan, region: Region, relation: Relation, looking: _Looking | None, outlines: tuple[NDArray, ...]
+) -> _View:
     """Return an image and a region on it as a mirrored or negative copy shows them."""
     pixels = scan.pixels
     if "mirrored" in relation:
         pixels = pixels[:, ::-1]
         region = replace(region, x=scan.width - 1 - region.x - region.width)
+        outlines = tuple(np.column_stack([scan.width - 1 - outline[:, 0], outline[:, 1]]) for outline in outlines)
     if "inverted" in relation:
         pixels = 255 - pixels
     pictures = None if looking is None else looking.mirrored if "mirrored" in relation else looking.grid
-    return _View(replace(scan, pixels=np.ascontiguousarray(pixels)), region, pictures)
+    return _View(replace(scan, pixels=np.ascontiguousarray(pixels)), region, pictures, outlines)
 
 
 def _strongest(views: Sequence[_View], extractor: Extractor, work_size: int | None) -> list[Features]:
@@ -182,4 +194,16 @@ def _laid_back(view: _View, cut: _Cut, features: Features) -> Features:
     """Return the features of a cut that lie inside the region, in pixels of the whole image."""
     points = features.points + np.array([cut.left, cut.top], dtype=np.float32)
     moved = replace(features, points=points, width=view.scan.width, height=view.scan.height)
-    return moved.take(view.region.contains(moved.points))
+    return moved.take(view.region.contains(moved.points) & _asked_for(view.outlines, moved.points))
+
+
+def _asked_for(outlines: Sequence[NDArray], points: NDArray) -> NDArray[np.bool_]:
+    """Tell which of `points`, shape (n, 2), lie in an odd number of outlines or near one; all if there are none."""
+    if not outlines:
+        return np.ones(len(points), np.bool_)
+    corners = np.vstack(outlines)
+    near = _NEAR_OUTLINE * float(np.ptp(corners, axis=0).max())
+    drawn = [outline.astype(np.float32) for outline in outlines]
+    depth = np.array([[cv2.pointPolygonTest(o, (float(x), float(y)), True) for o in drawn] for x, y in points])
+    depth = depth.reshape(len(points), len(drawn))
+    return np.asarray(((depth > 0).sum(axis=1) % 2 == 1) | (np.abs(depth) <= near).any(axis=1))

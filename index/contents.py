@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from index._hdf5 import REMEDY, DamagedSegment
+from index.detections import facts_of_detections
 from index.folder import SegmentFolder
 from index.intake import VOCABULARY_FILE, stored_vocabulary
 from index.reports import Problem
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from index.detections import KnownDetection
     from index.settings import Settings
     from index.vocabulary import Vocabulary
+    from index.where import Condition
 
 __all__ = ["CATALOGUE", "SEGMENTS", "Contents"]
 
@@ -97,6 +99,16 @@ class Contents:
         """Return the image of a page of a file, None if it is not in."""
         return self._catalogue.find(str(path.resolve()), page)
 
+    def unchanged(self, path: Path, page: int = 0) -> ImageRecord | None:
+        """Return the image of a page of a file, None if it is not in, or not as it is now."""
+        record = self.find(path, page)
+        try:
+            now = path.stat()
+        except OSError:
+            return None
+        same = record is not None and (record.n_bytes, record.mtime_ns) == (now.st_size, now.st_mtime_ns)
+        return record if same else None
+
     def neighbours(self, image_id: int, many: int) -> list[ImageRecord]:
         """Return the scans next to an image: of its folder or document, the nearest by id, at most `many`."""
         return self._catalogue.neighbours(self.image(image_id), many)
@@ -129,7 +141,20 @@ class Contents:
         InputError
             If it is no condition as `index.where` describes them, or names a key that no image has.
         """
-        return frozenset(record.id for record in select(parse(where), self.images(), self.all_metadata()))
+        condition = parse(where)
+        chosen = select(condition, self.images(), self.all_metadata(), self.things(condition))
+        return frozenset(record.id for record in chosen)
+
+    def things(self, condition: Condition) -> dict[int, list[dict[str, str]]] | None:
+        """Return what `index.where.select` wants to know of things; None if nothing, or none were looked for."""
+        if not condition.asks_of_things or not self.images_looked_at():
+            return None
+        known = dict(self._catalogue.detections.all(outlines=False))
+        return {
+            record.id: facts_of_detections(known[record.id], record.width, record.height)
+            for record in self.images()
+            if record.id in known
+        }
 
     def regions(self, image_id: int) -> list[Zone]:
         """Return the zones known of an image: what is a picture on it, what is text."""
@@ -154,6 +179,10 @@ class Contents:
     def all_regions(self) -> Iterator[tuple[int, list[Zone]]]:
         """Yield the id and the zones, without their outlines, of each image that has any, ascending by id."""
         return self._catalogue.annotations.all_regions()
+
+    def looked_for_on(self, image_id: int, origin: str) -> dict[str, float]:
+        """Return what a detector with a signature has looked for on an image, and down to which score."""
+        return self._catalogue.detections.looked_for(image_id, origin)
 
     def judgements(self) -> list[Judgement]:
         """Return what persons have said of pairs of pictures, the oldest first."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from index.detections import ALL_LABELS
 from index.iiif import Library
-from index.items import Pending, SourceFailure, SourceItem
+from index.items import CHANGED, Pending, SourceFailure, SourceItem, has_changed
 from index.memory import room_to_decode
 from index.sources import expand_all
 from index.workers import Failed, attempt, default_workers, mapped
@@ -63,12 +63,12 @@ class ImageDetections(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """An image to look at, the phrases to look for, and the size in bytes and time of change it must have, if known."""
+    """An image to look at, the phrases to look for, and what an index has of the image, if it is one's."""
 
     path: Path
     page: int
     phrases: tuple[str, ...]
-    state: tuple[int, int] | None = None
+    record: ImageRecord | None = None
 
 
 class _Seen(NamedTuple):
@@ -143,8 +143,7 @@ def detect_in_index(
             waiting.append((record, missing))
     total = len(waiting)
     tasks = [
-        _Task(Path(record.path), record.page, missing if asked.phrases else (), (record.n_bytes, record.mtime_ns))
-        for record, missing in waiting
+        _Task(Path(record.path), record.page, missing if asked.phrases else (), record) for record, missing in waiting
     ]
     with closing(_looked(tasks, asked, detector, workers)) as outcomes:
         for batch in _in_portions(outcomes):
@@ -270,13 +269,6 @@ def _reading() -> Callable[[_Task], Scan]:
 
 
 def _read(task: _Task) -> Scan:
-    if task.state is not None:
-        try:
-            now = task.path.stat()
-        except OSError as error:
-            raise InputError(
-                f"not there any more ({error.strerror}); restore it, or remove it from the index"
-            ) from error
-        if (now.st_size, now.st_mtime_ns) != task.state:
-            raise InputError("has changed since it was added; add it again first")
+    if task.record is not None and has_changed(task.record):
+        raise InputError(CHANGED)
     return read_image(task.path, task.page, gray=False, long_side=LONG_SIDE, room=room_to_decode)

@@ -6,23 +6,31 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import numpy as np
 from PIL import Image
 
+from index.crops import crop_table, listed, write_png
 from index.detections import USER
 from index.durable import replacing
-from index.exports import Finding, Sheet, coco, file_stem, make_folder
+from index.exports import Finding, Sheet, coco, file_stem, make_folder, slug
+from index.items import SourceFailure
 from index.web_annotations import manifest
+from matcher.detection import mask_of
 from matcher.detection_drawings import drawn
-from matcher.images import read_image
+from matcher.errors import InputError
+from matcher.images import printable, read_image
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from index.detections import KnownDetection
     from index.store import Index
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DOCUMENT_FORMS",
     "SeenImage",
+    "cut_out",
     "detection_document",
     "detection_rows",
     "overlaid",
@@ -44,6 +53,9 @@ LONG_SIDE = 1600
 
 DOCUMENT_FORMS = ("coco", "iiif", "label-studio")
 """Forms in which what is on all images is one document of JSON."""
+
+CROP_COLUMNS = ("file", "image", "page", "region", "label", "score", "origin")
+"""Columns of the ``crops.csv`` of `cut_out`."""
 
 _PER_CENT = 100.0
 
@@ -189,8 +201,6 @@ def write_yolo(folder: Path, images: Iterable[SeenImage], *, pictures: bool = Fa
     pictures : bool
         Whether to put the images, too, into ``images/NAME.jpg``.
     """
-    from index.crops import crop_table
-
     make_folder(folder / "labels")
     if pictures:
         make_folder(folder / "images")
@@ -225,6 +235,40 @@ def _yolo_line(sheet: Sheet, found: Detection, classes: dict[str, int]) -> str:
         height / sheet.height,
     )
     return f"{number} " + " ".join(f"{share:.6f}" for share in shares) + "\n"
+
+
+def cut_out(folder: Path, images: Iterable[SeenImage]) -> Iterator[SourceFailure]:
+    """Cut things out of their images into a folder, as PNG files, with a ``crops.csv`` that names them.
+
+    What lies outside an outline is white. Yields the images that cannot be read.
+    """
+    make_folder(folder)
+    with crop_table(folder, CROP_COLUMNS) as table:
+        for image in images:
+            sheet = image.sheet
+            try:
+                pixels = read_image(sheet.path, sheet.page, gray=False).pixels
+            except InputError as error:
+                yield SourceFailure(sheet.title, str(error).removeprefix(f"{printable(sheet.path)}: "))
+                continue
+            stem = file_stem(sheet.name, sheet.page, sheet.path)
+            for number, one in enumerate(image.known, start=1):
+                found = one.detection
+                name = f"{stem}-{number:03d}-{slug(found.label)}.png"
+                box = listed([round(edge, 1) for edge in found.box.as_list()])
+                write_png(folder / name, _cut(pixels, found))
+                values = (name, sheet.name, sheet.page, box, found.label, round(found.score, 4), one.origin)
+                table.writerow(dict(zip(CROP_COLUMNS, values, strict=True)))
+
+
+def _cut(pixels: NDArray[np.uint8], found: Detection) -> NDArray[np.uint8]:
+    box = found.box
+    left, top = math.floor(max(box.x, 0)), math.floor(max(box.y, 0))
+    part = pixels[top : math.ceil(box.y + box.height), left : math.ceil(box.x + box.width)]
+    if not found.polygons:
+        return part
+    inside = mask_of([polygon - (left, top) for polygon in found.polygons], part.shape[:2])
+    return np.where(inside[..., None], part, np.uint8(255))
 
 
 def overlaid(folder: Path, path: str | os.PathLike[str], page: int, name: str, found: Sequence[Detection]) -> Path:

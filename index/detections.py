@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcher.detection import Detection
+from matcher.registry import name_in
 from matcher.types import Region, Transform
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from index._sqlite import Database
 
-__all__ = ["ALL_LABELS", "USER", "Detections", "KnownDetection", "counting_detections"]
+__all__ = ["ALL_LABELS", "USER", "Detections", "KnownDetection", "counting_detections", "facts_of_detections"]
 
 USER = "user"
 """Origin of the detections that a person has entered or corrected."""
@@ -54,10 +55,14 @@ class Detections:
         """Return what counts of an image: see `counting_detections`."""
         return counting_detections(self.of(image_id), self.looked_for(image_id, USER))
 
-    def all(self) -> Iterator[tuple[int, list[KnownDetection]]]:
-        """Yield the id of each image on which something is known, ascending, and what counts of it."""
+    def all(self, *, outlines: bool = True) -> Iterator[tuple[int, list[KnownDetection]]]:
+        """Yield the id of each image on which something is known, ascending, and what counts of it.
+
+        Without `outlines` only labels, scores and boxes, which is quicker.
+        """
         told = dict(self.all_looked_for(USER))
-        rows = self._db.rows(f"SELECT {_COLUMNS} FROM detections ORDER BY image_id, id")
+        columns = _COLUMNS if outlines else _COLUMNS.replace("polygons, landmarks", "NULL, NULL")
+        rows = self._db.rows(f"SELECT {columns} FROM detections ORDER BY image_id, id")
         for image_id, group in groupby(rows, key=lambda row: row[0]):
             yield image_id, counting_detections([_known(row) for row in group], told.get(image_id, ()))
 
@@ -124,6 +129,19 @@ def counting_detections(known: Iterable[KnownDetection], told: Iterable[str]) ->
     spoken = set(told)
     everything = ALL_LABELS in spoken
     return [one for one in known if one.origin == USER or not (everything or one.detection.label in spoken)]
+
+
+def facts_of_detections(known: Iterable[KnownDetection], width: int, height: int) -> list[dict[str, str]]:
+    """Return what conditions ask of the things on an image of this size (`index.where.THING_KEYS`)."""
+    return [
+        {
+            "object": one.detection.label,
+            "score": str(one.detection.score),
+            "share": str(one.detection.box.area / (width * height)),
+            "detector": name_in(one.origin),
+        }
+        for one in known
+    ]
 
 
 def _known(row: tuple[Any, ...]) -> KnownDetection:

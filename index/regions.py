@@ -206,14 +206,8 @@ def each_region(index: Index, image: str | os.PathLike[str], page: int = 0) -> l
 
 def zones_known(index: Index, path: Path, page: int) -> Sequence[Zone] | None:
     """Return what an index knows of the layout of a page; None if the page, as it is now, is not in."""
-    record = index.find(path, page)
-    if record is None:
-        return None
-    try:
-        now = path.stat()
-    except OSError:
-        return None
-    return index.regions(record.id) if (record.n_bytes, record.mtime_ns) == (now.st_size, now.st_mtime_ns) else None
+    record = index.unchanged(path, page)
+    return None if record is None else index.regions(record.id)
 
 
 def _grown(box: Region) -> Region:

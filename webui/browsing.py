@@ -72,7 +72,9 @@ def chosen(snapshot: Snapshot, where: str = "", text: str = "") -> list[int]:
     """
     ids = list(snapshot.records)
     if where.strip():
-        records = select_images(parse(where), snapshot.records.values(), snapshot.metadata)
+        condition = parse(where)
+        things = snapshot.index.things(condition)
+        records = select_images(condition, snapshot.records.values(), snapshot.metadata, things)
         ids = [record.id for record in records]
     if text.strip():
         found = {hit.image for hit in find_words(snapshot.index.path, text)}
