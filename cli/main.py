@@ -20,6 +20,7 @@ COMMANDS: CommandTable = {
     "search": ("cli.search", "Find a picture, or many, on the images of an index."),
     "find": ("cli.find", "Find images by words in their names, metadata and captions."),
     "groups": ("cli.groups", "Find everything in an index that is there more than once."),
+    "map": ("cli.map", "Show a collection as a map of thumbnails that opens offline."),
     "trace": ("cli.trace", "Look for every picture of a collection in another."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
     "embed": ("cli.embed", "Turn images into vectors, so that what is alike lies near."),

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from index.faults import reach
-from matcher.errors import CalqueError
+from matcher.errors import CalqueError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["TEMPORARY_SUFFIX", "fsync_folder", "naming_full_disk", "replacing"]
+__all__ = ["TEMPORARY_SUFFIX", "fsync_folder", "naming_full_disk", "replacing", "replacing_folder"]
 
 TEMPORARY_SUFFIX = ".partial"
 """Ending of the hidden files that are being written; those of a killed writer are swept by the next one."""
@@ -76,4 +77,48 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def replacing_folder(folder: Path, mark: str) -> Iterator[Path]:
+    """Yield a new hidden folder beside `folder`; once the block ends well it takes its place, durably, with all in it.
+
+    An earlier `folder` goes, if it is empty or has a file `mark`, which tells what was written here before. On any
+    error all is left as it was.
+
+    Raises
+    ------
+    InputError
+        If there is a folder with other things in it, or none can be made there.
+    """
+    folder = folder.resolve()
+    temporary, old = (folder.with_name(f".{folder.name}{end}{TEMPORARY_SUFFIX}") for end in ("", ".old"))
+    if folder.exists() and not (folder.is_dir() and ((folder / mark).is_file() or not any(folder.iterdir()))):
+        raise InputError(f"{folder} is there, with other things in it; give another folder")
+    try:
+        with naming_full_disk(folder):
+            for leftover in (temporary, old):
+                shutil.rmtree(leftover, ignore_errors=True)
+            try:
+                temporary.mkdir(parents=True)
+            except OSError as error:
+                reason = f"{folder}: no folder can be made there ({error.strerror}); give another"
+                raise InputError(reason) from error
+            yield temporary
+            for path in temporary.rglob("*"):
+                if path.is_dir():
+                    fsync_folder(path)
+                else:
+                    with path.open("rb+") as file:
+                        os.fsync(file.fileno())
+            if folder.exists():
+                folder.rename(old)
+            temporary.rename(folder)
+            fsync_folder(folder.parent)
+            shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise

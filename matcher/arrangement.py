@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["Timeline", "cloud", "grid", "timeline", "year_of"]
 
 _YEAR = re.compile(r"(?<!\d)(1\d{3}|20\d{2}|[3-9]\d{2})(?:-(\d{2})(?:-(\d{2}))?)?(?!\d)", re.ASCII)
-_MOST_BARS = 90
+_BARS = (8, 90)
+"""Bars along time, at the fewest and at the most; in between as many as the pictures can fill."""
+
 _STEPS = (1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000)
 
 
@@ -114,7 +116,8 @@ def timeline(years: NDArray[np.float64], order: NDArray[np.int64], ratio: float 
     if not len(known):
         return Timeline(np.zeros((len(years), 2), np.float32), [], 0.0)
     first, last = math.floor(known.min()), math.floor(known.max())
-    step = next((s for s in _STEPS if (last - first) / s < _MOST_BARS), _STEPS[-1])
+    most = min(max(1.2 * math.sqrt(len(known)), _BARS[0]), _BARS[1])
+    step = next((s for s in _STEPS if (last - first) / s < most), _STEPS[-1])
     first -= first % step
     bars = np.where(np.isnan(years), -1, (np.nan_to_num(years) - first) // step).astype(np.int64)
     many = (last - first) // step + 1
