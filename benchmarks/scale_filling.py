@@ -113,20 +113,20 @@ def _noisy(features: Features, random: np.random.Generator) -> Features:
     return replace(features, descriptors=moved / np.linalg.norm(moved, axis=1, keepdims=True))
 
 
-def fill(index: Index, images: int, pool: Pool, seed: int = 0) -> None:
-    """Add `images` made-up images to an index that is open for writing."""
+def fill(index: Index, images: int, pool: Pool, seed: int = 0, features: int = FEATURES) -> None:
+    """Add `images` made-up images, of about so many `features` each, to an index that is open for writing."""
     random = np.random.default_rng(seed)
     for first in range(0, images, MAXIMUM_IMAGES):
-        _add_segment(index, min(MAXIMUM_IMAGES, images - first), pool, random)
+        _add_segment(index, min(MAXIMUM_IMAGES, images - first), pool, random, features)
 
 
-def _add_segment(index: Index, m: int, pool: Pool, random: np.random.Generator) -> None:
+def _add_segment(index: Index, m: int, pool: Pool, random: np.random.Generator, features: int) -> None:
     """Add a segment of `m` images."""
     catalogue = index._catalogue  # the benchmark goes round what reads files
     ids = np.arange(catalogue.next_id, catalogue.next_id + m, dtype=np.int64)
     sizes = pool.sizes[random.integers(len(pool.sizes), size=m)]
     share = np.diff(pool.offsets) / pool.offsets[-1]
-    counts = random.poisson(share * m * FEATURES).astype(np.int64)
+    counts = random.poisson(share * m * features).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(counts)])
     numbers = np.empty(offsets[-1], dtype=np.uint16)
     _draw_images(offsets, m, int(random.integers(1 << 62)), numbers)
@@ -150,10 +150,10 @@ def _add_segment(index: Index, m: int, pool: Pool, random: np.random.Generator) 
         write_columns(path, index.settings, ids, sizes, lengths.tolist(), counts, iter([words]), blocks())
 
     record = index._files.write(write)
-    features = np.bincount(numbers, minlength=m).tolist()
+    numbered = np.bincount(numbers, minlength=m).tolist()
     with catalogue.transaction("add"):
         catalogue.add_segment(record)
-        for image_id, (width, height), n in zip(ids.tolist(), sizes.tolist(), features, strict=True):
+        for image_id, (width, height), n in zip(ids.tolist(), sizes.tolist(), numbered, strict=True):
             name = f"made-up/{image_id // 1000:06d}/{image_id:09d}.jpg"
             catalogue.add_image(ImageRecord(image_id, name, f"/{name}", 0, 0, 0, b"", width, height, n, record.name))
     index._segments = None

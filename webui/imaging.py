@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from webui.contract import Call, Operation
 from webui.problems import Refusal
-from webui.pyramids import OVERVIEW, TILE, Rendering, factors, make_overview, make_tiles, render
+from webui.pyramids import OVERVIEW, TILE, Rendering, factors, make_overview, make_tiles, render, render_from_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,8 +58,12 @@ _MOST_PIXELS = 24_000_000
 
 _KINDS = {"jpg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
 _KEPT = {"Cache-Control": "private, max-age=3600"}
-_MAKING = "1"
+_ALL_TILES = "tiles/complete"
+_MAKING = "2"
 """Enters into ETags: pictures made by another version are others."""
+
+_QUICK_PIXELS = 16_000_000
+"""A picture of so many is read in no time, whatever its format: it needs no overview."""
 
 _TOUCH_SECONDS = 60.0
 _POLL_SECONDS = 0.03
@@ -213,12 +217,16 @@ class Imaging:
             with suppress(FileNotFoundError):
                 return target.read_bytes()
             factor = self._level(picture, asked)
-            if factor is None:
-                await self._overview(picture, folder)
-            else:
-                await self._tiles(picture, folder, None if tile is None else target)
-            if tile is None:
+            if tile is not None:
+                await self._tiles(picture, folder, target)
+            elif (folder / ("overview.jpg" if factor is None else _ALL_TILES)).exists():
                 await self.make(picture, target, render, folder, picture.size, asked, factor, target)
+            elif factor is None and picture.width * picture.height > _QUICK_PIXELS:
+                await self._overview(picture, folder)
+                await self.make(picture, target, render, folder, picture.size, asked, factor, target)
+            else:
+                of_file = picture.source, picture.page, picture.size
+                await self.make(picture, target, render_from_file, *of_file, asked, target)
             return target.read_bytes()
 
     async def make(self, picture: Picture, target: Path, function: Callable[..., Any], *arguments: object) -> Any:
@@ -242,15 +250,13 @@ class Imaging:
         if not target.exists():
             await self.make(picture, target, make_overview, picture.source, picture.page, folder, picture.size)
 
-    async def _tiles(self, picture: Picture, folder: Path, tile: Path | None) -> None:
-        """Wait until all tiles are there, or the one that is asked for."""
-        complete = folder / "tiles" / "complete"
-        if complete.exists():
-            return
+    async def _tiles(self, picture: Picture, folder: Path, tile: Path) -> None:
+        """Wait until a tile is there that was not."""
+        complete = folder / _ALL_TILES
         making = asyncio.ensure_future(
             self.make(picture, complete, make_tiles, picture.source, picture.page, folder, picture.size)
         )
-        while not making.done() and (tile is None or not tile.exists()):
+        while not making.done() and not tile.exists():
             await asyncio.wait([making], timeout=_POLL_SECONDS)
         if making.done():
             making.result()

@@ -2,13 +2,15 @@
 
 A picture has a folder: ``overview.jpg``, at most `OVERVIEW` pixels long, which is had quickly from any file; and, where
 the picture is larger, ``tiles/FACTOR/COLUMN-ROW.jpg``, the picture reduced by 1, 2, 4, …, cut into squares. The coarse
-levels are there first.
+levels are there first. As long as neither is there, parts are cut out of the file itself: whoever looks at the first
+finds waits for no tiles.
 """
 
 from __future__ import annotations
 
 import math
 import os
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["OVERVIEW", "TILE", "Rendering", "encoded", "factors", "keep", "make_overview", "make_tiles", "render"]
+__all__ = [
+    "OVERVIEW",
+    "TILE",
+    "Rendering",
+    "encoded",
+    "factors",
+    "keep",
+    "make_overview",
+    "make_tiles",
+    "render",
+    "render_from_file",
+]
 
 TILE = 512
 OVERVIEW = 1024
 _QUALITY = 88
+
+_KEPT_BYTES = 96 << 20
+"""Pixels that were decoded last, kept in each process: several finds lie on one page."""
+
+_decoded: OrderedDict[tuple[object, ...], NDArray[np.uint8]] = OrderedDict()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +118,32 @@ def make_tiles(source: Path, page: int, folder: Path, size: tuple[int, int]) -> 
 def render(folder: Path, size: tuple[int, int], asked: Rendering, factor: int | None, target: Path) -> None:
     """Write a part of a picture, out of its level `factor`, or of its overview (None), to the file `target`."""
     pixels = _from_overview(folder, size, asked.box) if factor is None else _from_tiles(folder, factor, size, asked.box)
+    keep(target, _finished(pixels, asked))
+
+
+def render_from_file(source: Path, page: int, size: tuple[int, int], asked: Rendering, target: Path) -> None:
+    """Write a part of a picture, out of its own file, to the file `target`."""
+    pixels = _reduced(source, page, size, 2 ** int(math.log2(max(1.0, asked.reduction))))
+    step = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
+    keep(target, _finished(_part(pixels, step, asked.box), asked))
+
+
+def _reduced(source: Path, page: int, size: tuple[int, int], factor: int) -> NDArray[np.uint8]:
+    """Return a picture, RGB, reduced by `factor`."""
+    key = (source, page, size, factor, source.stat().st_mtime_ns if source.exists() else 0)
+    if key in _decoded:
+        _decoded.move_to_end(key)
+        return _decoded[key]
+    scan = read_image(source, page, gray=False, long_side=max(1, max(size) // factor))
+    _require_size(source, (scan.width, scan.height), size)
+    _decoded[key] = scan.pixels
+    while _decoded and sum(pixels.nbytes for pixels in _decoded.values()) > _KEPT_BYTES:
+        _decoded.popitem(last=False)
+    return scan.pixels
+
+
+def _finished(pixels: NDArray[np.uint8], asked: Rendering) -> bytes:
+    """Return the pixels of a part as a file of the size, the turn and the form asked for."""
     shrinks = pixels.shape[1] > asked.size[0] or pixels.shape[0] > asked.size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     pixels = np.asarray(cv2.resize(pixels, asked.size, interpolation=interpolation), np.uint8)
@@ -110,7 +154,7 @@ def render(folder: Path, size: tuple[int, int], asked: Rendering, factor: int | 
         pixels = np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY), np.uint8)
     if asked.quality == "bitonal":
         pixels = np.asarray(cv2.threshold(pixels, 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)[1], np.uint8)
-    keep(target, encoded(pixels, asked.form))
+    return encoded(pixels, asked.form)
 
 
 def encoded(pixels: NDArray[np.uint8], form: str) -> bytes:
