@@ -13,7 +13,7 @@ import numpy as np
 from index.verification import RELATIONS
 from matcher.errors import InputError
 from matcher.images import Scan, read_image
-from matcher.registry import Sight, extract_all
+from matcher.registry import FramingExtractor, Sight, extract_all
 from matcher.types import Features, Region
 
 if TYPE_CHECKING:
@@ -61,13 +61,15 @@ def extract(
     work_size: int,
     relations: Sequence[Relation],
     look: Callable[[Scan], Pictures] | None = None,
+    threads: int = 1,
 ) -> Extracted:
     """Read a query and extract its features as each of `relations` would have it.
 
-    `look` tells where the pictures are on a whole image, shown to it in colour, that may be a page.
+    `look` tells where the pictures are on a whole image, shown to it in colour, that may be a page. `threads` are
+    OpenCV's.
     """
     start = time.perf_counter()
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(threads)
     looking: _Looking | None = None
     if query.region is None:
         scan = read_image(query.image, query.page, gray=look is None, long_side=work_size)
@@ -151,7 +153,13 @@ def _strongest(views: Sequence[_View], extractor: Extractor, work_size: int | No
     else:
         cuts = [_cut(view.scan, view.region, work_size) for view in views]
         # What a user has framed is the picture: nothing in it counts as type.
-        inside = extract_all(extractor.unweighted(), [Sight(cut.scan) for cut in cuts])
+        if isinstance(extractor, FramingExtractor):
+            inside = [
+                extractor.framed(cut.scan, cut.own(view.region), QUERY_FEATURES)
+                for view, cut in zip(views, cuts, strict=True)
+            ]
+        else:
+            inside = extract_all(extractor.unweighted(), [Sight(cut.scan) for cut in cuts])
         found = [_laid_back(*each) for each in zip(views, cuts, inside, strict=True)]
     strengths = (features.responses * features.sizes for features in found)
     return [
@@ -170,6 +178,10 @@ class _Cut(NamedTuple):
     scan: Scan
     left: int
     top: int
+
+    def own(self, region: Region) -> Region:
+        """Return a region of the image in the cut's own pixels."""
+        return replace(region, x=region.x - self.left, y=region.y - self.top)
 
 
 def _cut(scan: Scan, region: Region, work_size: int) -> _Cut:

@@ -123,21 +123,22 @@ def search(
     with Threads(threads) as pool:
         searcher = _Searcher(index, vocabulary, pool, len(relations), only, furniture)
         layouts = Layouts(index) if index.settings.layout else None
+        waiting = iter(queries)
+        # A single query is searched for by all threads together; of several each thread takes one, so that none waits.
+        first = list(islice(waiting, min(2, threads)))
+        alone = len(first) < 2
 
         def prepared(query: Query) -> Extracted | CalqueError:
             look = layouts.looker(query.image, query.page) if layouts else None
             try:
-                return extract(query, extractor, index.settings.work_size, relations, look)
+                return extract(query, extractor, index.settings.work_size, relations, look, threads if alone else 1)
             except CalqueError as error:
                 return error
 
         def answer(query: Query) -> Answer:
             return searcher.answer(query, prepared(query), top, max_false_alarms)
 
-        waiting = iter(queries)
-        # A single query is searched for by all threads together; of several each thread takes one, so that none waits.
-        first = list(islice(waiting, min(2, threads)))
-        if len(first) < 2:
+        if alone:
             yield from map(answer, chain(first, waiting))
         else:
             yield from pool.ahead(answer, chain(first, waiting))

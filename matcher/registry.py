@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matcher.images import Scan
     from matcher.layout import Segmenter
     from matcher.selection import PictureFinder
-    from matcher.types import Features, Relation
+    from matcher.types import Features, Region, Relation
 
 __all__ = [
     "EMBEDDERS",
@@ -34,6 +34,7 @@ __all__ = [
     "Backend",
     "BatchExtractor",
     "Extractor",
+    "FramingExtractor",
     "Sight",
     "embedder_named",
     "extract_all",
@@ -88,6 +89,14 @@ class BatchExtractor(Extractor, Protocol):
 
     def extract_all(self, sights: Sequence[Sight]) -> list[Features]:
         """Return what `extract` returns of each."""
+
+
+@runtime_checkable
+class FramingExtractor(Extractor, Protocol):
+    """An extractor that describes no more than what is wanted of a framed picture."""
+
+    def framed(self, scan: Scan, region: Region, most: int) -> Features:
+        """Return what `unweighted` finds inside `region`; of more than `most` features the strongest."""
 
 
 def images_at_once(extractor: Extractor) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from matcher.images import Scan
 from matcher.sift import Sift, inverted, mirrored, root_sift
+from matcher.types import Region
 from tests.conftest import picture
 
 if TYPE_CHECKING:
@@ -131,6 +132,23 @@ def test_the_strongest_are_kept(photograph):
     assert len(some) == 100
     strength = np.sort(everything.responses * everything.sizes)[::-1]
     assert (some.responses * some.sizes).min() == pytest.approx(strength[99], rel=1e-5)
+
+
+@pytest.mark.parametrize(("region", "most"), [(Region(60, 80, 300, 290), 40), (Region(3.5, 100, 250.2, 120.9), 10_000)])
+def test_what_is_framed_is_what_would_be_found_there(photograph, region, most):
+    shown = scan(photograph, 1.5, 1.25)
+    everything = Sift(50).unweighted().extract(shown)
+    inside = everything.take(region.contains(everything.points))
+    strongest = np.sort(np.argsort(-(inside.responses * inside.sizes), kind="stable")[:most])
+    expected, framed = inside.take(strongest), Sift(50).framed(shown, region, most)
+    assert 0 < len(framed) == len(expected) <= most
+    for name in ("points", "sizes", "angles", "responses", "descriptors"):
+        assert (getattr(framed, name) == getattr(expected, name)).all()
+
+
+def test_nothing_is_framed_where_there_is_nothing(photograph):
+    assert len(Sift().framed(scan(photograph), Region(-50, -50, 20, 20), 100)) == 0
+    assert len(Sift().framed(scan(np.zeros((5, 5), np.uint8)), Region(0, 0, 5, 5), 100)) == 0
 
 
 def test_signature_names_what_changes_descriptors():
