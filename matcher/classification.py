@@ -34,6 +34,7 @@ __all__ = [
     "Validated",
     "cross_validate",
     "decided",
+    "fit_head",
     "learn",
     "zero_shot",
 ]
@@ -71,7 +72,7 @@ class LearningSettings:
         Orders what is alike.
     """
 
-    strengths: tuple[float, ...] = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+    strengths: tuple[float, ...] = (0.01, 0.1, 1.0, 10.0, 100.0)
     folds: int = 5
     balanced: bool = False
     methods: tuple[Method, ...] = METHODS
@@ -232,6 +233,23 @@ def _learned(
     return Classifier(tuple(classes), kind, signature, *space.outside(weights, bias), calibration)
 
 
+def fit_head(
+    vectors: NDArray,
+    truth: NDArray[np.bool_],
+    classes: Sequence[str],
+    kind: Kind,
+    signature: str,
+    strength: float,
+    settings: LearningSettings | None = None,
+) -> Classifier:
+    """Return a head of a given strength, of any number of examples, not calibrated; parameters as of `learn`."""
+    with _one_thread():
+        space = _Space(vectors)
+        ((weights, bias),) = _path(space.inside(vectors), truth, kind, settings or LearningSettings(), (strength,))
+    plain = Calibration.none(len(classes))
+    return Classifier(tuple(classes), kind, signature, *space.outside(weights, bias), plain)
+
+
 def cross_validate(
     vectors: NDArray,
     truth: NDArray[np.bool_],
@@ -336,20 +354,17 @@ def _learned_without(
 ) -> NDArray[np.float64]:
     """Return the probabilities of the examples `here` by what is learned from the others.
 
-    What the others cannot be cross-validated for, for want of groups of a class, is learned with the middle strength
-    and not calibrated.
+    What the others cannot be cross-validated for, for want of examples or groups of a class, is learned with the
+    middle strength and not calibrated.
     """
-    rest, exclusive = ~here, kind != "multilabel"
+    rest = ~here
     try:
         learned = learn(vectors[rest], truth[rest], classes, kind, "", groups[rest], settings, progress)
     except InputError:
-        space = _Space(vectors[rest])
         middle = settings.strengths[(len(settings.strengths) - 1) // 2]
-        ((weights, bias),) = _path(space.inside(vectors[rest]), truth[rest], kind, settings, (middle,))
-        scores = space.inside(vectors[here]) @ weights.T + bias
+        learned = fit_head(vectors[rest], truth[rest], classes, kind, "", middle, settings)
         if progress is not None:
             progress()
-        return Calibration.none(len(classes)).probabilities(scores, exclusive)
     return learned.probabilities(vectors[here])
 
 

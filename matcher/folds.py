@@ -19,18 +19,27 @@ __all__ = ["joined", "make_folds", "near_duplicates", "numbered", "small_print",
 SIDE = 32
 """Rows and columns of what pictures are compared by."""
 
-_ALIKE = 0.95
-"""Correlation of two small prints from which on they are of one picture (docs/classification.md has what it was chosen
-by)."""
+_AROUND = 2.0
+"""Standard deviation, in cells of the small print, of the surroundings of a place."""
 
-_FLAT = 2.0
+_FAINT = 3.0
+"""Grey levels of contrast that are not worth evening out."""
+
+_ALIKE = 0.7
+"""Correlation of two small prints from which on they are of one picture: half of the pictures printed in two editions
+reach it, none of 15,000 pairs of different pictures, and 6 of 31,000 pairs of pages of one magazine."""
+
+_FLAT = 1.0
 """Grey levels of spread below which a picture has nothing to be compared by."""
 
 _BLOCK = 2048
 
 
 def small_print(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return what an image is compared with others by: its tones at 32 × 32, of mean 0 and length 1.
+    """Return what an image is compared with others by: its tones at 32 × 32, evened out, of length 1.
+
+    From each tone the mean of its surroundings is taken, and their contrast is evened out: all pages of text are dark in
+    the middle and light around, and the edge of a book's binding is stronger than all that is printed.
 
     Parameters
     ----------
@@ -43,11 +52,13 @@ def small_print(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         All zero of an image that is one tone.
     """
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
-    small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
-    small -= small.mean()
+    small = cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= cv2.GaussianBlur(small, (0, 0), _AROUND)
     if float(small.std()) < _FLAT:
-        return np.zeros_like(small)
-    return np.asarray(small / np.linalg.norm(small), np.float32)
+        return np.zeros(small.size, np.float32)
+    small /= np.sqrt(cv2.GaussianBlur(small**2, (0, 0), _AROUND)) + _FAINT
+    small -= small.mean()
+    return np.asarray(small.ravel() / np.linalg.norm(small), np.float32)
 
 
 def near_duplicates(prints: NDArray[np.float32], alike: float = _ALIKE) -> NDArray[np.intp]:
