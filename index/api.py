@@ -12,12 +12,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from index.annotations import Judgement
 from index.answers import Answer, Query, answer_as_dict, flattened
+from index.classifiers import TrainedModel, load_model
+from index.classifying import classify as classify_targets
+from index.classifying import (
+    embedder_of,
+    label_vectors,
+    targets_of_index,
+    targets_of_sources,
+    train_classifier,
+)
 from index.comparison import compare
 from index.crops import CropWriter
 from index.durable import replacing
 from index.exports import coco, findings, graphml, make_folder
 from index.groups import FURNITURE, Group, group_as_dict, group_findings, group_graph
 from index.groups import groups as grouped
+from index.items import SourceFailure
+from index.labels import read_labels
 from index.links import Links, find_links
 from index.page_files import write_page_files
 from index.search import search
@@ -33,15 +44,19 @@ from matcher.types import Region
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from index.classifying import Classified, Target
+
 __all__ = [
     "Index",
     "Judgement",
     "Query",
     "Region",
+    "classify",
     "compare",
     "evaluate",
     "export",
     "groups",
+    "learn_classes",
     "rows",
     "search",
     "trace",
@@ -150,6 +165,100 @@ def evaluate(
     path = Path(truth)
     known = read_truth(path)
     return evaluate_index(index, known, path.parent, part=part, threads=threads, progress=progress)
+
+
+def learn_classes(
+    labels: Path | str | Sequence[Path | str],
+    model: Path | str | None = None,
+    *,
+    embedder: str = "palette",
+    label: str | None = None,
+    group: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainedModel:
+    """Learn classes of pictures from labelled ones.
+
+    Parameters
+    ----------
+    labels : path, or sequence of paths
+        A table, folders called as their classes, or an index, as of `index.labels.read_labels`; lines and pictures that
+        cannot be used are left out.
+    model : path, optional
+        A file to keep it in; `index.classifiers.load_model` reads it.
+    embedder : str
+        What turns pictures into vectors, a name for `matcher.registry.embedder_named`.
+    label, group
+        As of `index.labels.read_labels`.
+    workers, progress
+        As of `index.subjects.see`.
+
+    Returns
+    -------
+    TrainedModel
+        `index.classifying.figures_of` tells how well its classes were told in cross-validation.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than five examples of a class, or all of one document.
+    """
+    sources = [labels] if isinstance(labels, str | Path) else labels
+    known = read_labels([Path(source) for source in sources], label=label, group=group)
+    trained = train_classifier(known, label_vectors(known, embedder, workers=workers, progress=progress))
+    if model is not None:
+        trained.save(Path(model))
+    return trained
+
+
+def classify(
+    what: Index | Path | str | Sequence[Path | str],
+    model: TrainedModel | Path | str,
+    *,
+    regions: bool = False,
+    where: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Classified | SourceFailure]:
+    """Say the class of every picture.
+
+    Parameters
+    ----------
+    what : Index, path, or sequence of paths
+        An open index, or scans: whatever can be added to one.
+    model : TrainedModel or path
+        From `learn_classes`.
+    regions : bool
+        Pictures on pages rather than whole images.
+    where : str, optional
+        Only images of the index whose metadata fits this condition.
+    workers, progress
+        As of `index.subjects.see`.
+
+    Yields
+    ------
+    Classified or SourceFailure
+        `index.classifying.noted` turns the former into metadata for `Index.set_metadata`.
+
+    Raises
+    ------
+    SettingsMismatch
+        If the model was trained with another embedder than there is here, or with other weights of it.
+    """
+    trained = model if isinstance(model, TrainedModel) else load_model(Path(model))
+    embedder = embedder_of(trained)
+    index = what if isinstance(what, Index) else None
+    targets: list[Target] = []
+    if index is not None:
+        targets = targets_of_index(index, regions=regions, where=where)
+    else:
+        sources = [what] if isinstance(what, str | Path) else what
+        for target in targets_of_sources(sources, regions=regions, workers=workers):
+            if isinstance(target, SourceFailure):
+                yield target
+            else:
+                targets.append(target)
+    yield from classify_targets(trained, targets, embedder, index=index, workers=workers, progress=progress)
 
 
 def rows(found: Iterable[Answer] | Iterable[Group]) -> Iterator[dict[str, Any]]:

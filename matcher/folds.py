@@ -38,8 +38,8 @@ _BLOCK = 2048
 def small_print(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return what an image is compared with others by: its tones at 32 × 32, evened out, of length 1.
 
-    From each tone the mean of its surroundings is taken, and their contrast is evened out: all pages of text are dark in
-    the middle and light around, and the edge of a book's binding is stronger than all that is printed.
+    From each tone the mean of its surroundings is taken, and their contrast is evened out: all pages of text are dark
+    in the middle and light around, and the edge of a book's binding is stronger than all that is printed.
 
     Parameters
     ----------

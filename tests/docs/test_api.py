@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import networkx
+import numpy as np
 import pytest
 
 import index.api
@@ -19,8 +20,6 @@ from matcher.errors import InputError
 from tests.conftest import page_with, picture
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from tests.conftest import Collection
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -55,7 +54,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_guide_names_all_that_there_is_and_no_more() -> None:
     text = GUIDE.read_text("utf-8")
-    assert len(index.api.__all__) <= 12
+    assert len(index.api.__all__) <= 16
     assert set(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)) == set(index.api.__all__)
     (imports,) = re.findall(r"^```python\n(from index\.api.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     names = [alias.name for node in ast.parse(imports).body for alias in getattr(node, "names", ())]
@@ -98,6 +97,22 @@ def test_the_bibliographer_matches_her_blocks(desk: Path, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "group 1\n" in out
     assert "all is well" in out
+
+
+def test_the_librarian_sorts_her_prints(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(24):
+        random = np.random.default_rng(number)
+        tones = random.integers(60, 200, (40, 50), dtype=np.uint8)
+        kind, print_ = ("photograph", tones) if number % 2 else ("woodcut", np.where(tones > 130, 255, 0))
+        large = np.kron(print_, np.ones((4, 4))).astype(np.uint8)
+        folder = f"sorted/{kind}" if number < 16 else "prints"
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        written(f"{folder}/{kind}-{number}.png", large)
+    with Index.create("prints.calque", {"layout": ""}) as made:
+        made.add(["prints"], workers=0)
+    space = run("A librarian sorts prints")
+    assert {one.target.name.split("/")[1].split("-")[0] == one.labels[0] for one in space["told"]} == {True}
+    assert "4 woodcuts" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("form", "path"), [("pdf", "x.pdf"), ("graphml", "x.graphml")])
