@@ -3,8 +3,8 @@
 Examples are drawn from the books of the part `dev`, all of `test` is told: mean recall of the classes, the median of
 several draws, and the lowest and highest. With ``--part dev`` the books of `dev` are halved instead, now one half is
 told, now the other: by that settings are chosen. Below five examples a class, which `calque classify` refuses, and
-where a draw cannot be cross-validated, the head has the strength in the middle. Then what the whole of the part teaches:
-figures on `test`, beside those that nested cross-validation promised.
+where a draw cannot be cross-validated, the head has the strength in the middle. Then what the whole of the part
+teaches: figures on `test`, beside those that nested cross-validation promised.
 """
 
 from __future__ import annotations

@@ -247,9 +247,10 @@ def classify(
     """
     trained = model if isinstance(model, TrainedModel) else load_model(Path(model))
     embedder = embedder_of(trained)
-    index = what if isinstance(what, Index) else None
+    index = None
     targets: list[Target] = []
-    if index is not None:
+    if isinstance(what, Index):
+        index = what
         targets = targets_of_index(index, regions=regions, where=where)
     else:
         sources = [what] if isinstance(what, str | Path) else what
