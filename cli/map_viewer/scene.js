@@ -24,7 +24,7 @@ void main() {
   float number = float(gl_InstanceID);
   float size = side * (state < 0.5 ? 0.4 : state > 1.5 ? max(1.0, 26.0 / side) : 1.0);
   extent = max(vec2(1.0), shape / max(shape.x, shape.y) * size);
-  float border = state > 1.5 ? 4.0 : colour.a > 0.5 && state > 0.5 ? clamp(size * 0.07, 1.0, 5.0) : 0.0;
+  float border = state > 1.5 ? 4.0 : colour.a > 0.5 && state > 0.5 ? clamp(size * 0.06, 1.0, 4.0) : 0.0;
   frame = vec2(border);
   inner = shape;
   at = (corner - 0.5) * (extent + 2.0 * border) + 0.5 * extent;

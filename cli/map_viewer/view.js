@@ -61,7 +61,7 @@ class View {
 
   /** Pixels of the longer side of a picture. In the cloud it grows slower than the map, so that overlaps come apart. */
   side(layout = this.layout, zoom = this.camera.zoom) {
-    if (layout !== "cloud") return zoom * 0.9 * Math.min(this.size, 1);
+    if (layout !== "cloud") return zoom * 0.86 * Math.min(this.size, 1);
     const whole = this.framing(this.store.layouts.cloud.bounds).zoom;
     return Math.min(Math.max(7, whole * 1.25) * this.size * (zoom / whole) ** 0.8, TALLEST);
   }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -18,12 +19,16 @@ from starlette.testclient import TestClient
 from index.annotations import Zone
 from index.store import Index
 from matcher.types import Region
+from tests.conftest import REPOSITORY
 from webui.application import make_application
 from webui.options import Options
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
     from tests.conftest import Collection
 
+FRONTEND = REPOSITORY / "webui" / "frontend"
 HERE = "http://127.0.0.1"
 Serve = Callable[..., TestClient]
 
@@ -131,3 +136,28 @@ def writable(kept_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     index = Path(shutil.copytree(kept_index, folder / "scans.calque"))
     with TestClient(make_application([index], options), HERE) as client:
         yield client, allowed
+
+
+@contextmanager
+def chromium(*flags: str) -> Iterator[Browser]:
+    """Open a browser; the test that asks for it is skipped where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    named = os.environ.get("CALQUE_CHROMIUM") or shutil.which("chromium")
+    with api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=named, args=flags)
+        except api.Error as error:
+            pytest.skip(f"no Chromium (install one, or set CALQUE_CHROMIUM): {str(error).splitlines()[0]}")
+        yield browser
+        browser.close()
+
+
+def axe(page: Page) -> list[str]:
+    """Return the serious and critical faults of accessibility that axe-core finds."""
+    page.evaluate((FRONTEND / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
+    found = page.evaluate("axe.run({ preload: false }).then(({ violations }) => violations)")
+    return [
+        f"{fault['id']}: {fault['help']}: {[node['html'][:160] for node in fault['nodes'][:3]]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+    ]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +16,11 @@ from index.annotations import Zone
 from index.store import Index
 from matcher.types import Region
 from tests.conftest import PLACE, REPOSITORY, Calque, page_with, picture
-from tests.web.conftest import live
+from tests.web.conftest import FRONTEND, axe, chromium, live
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-FRONTEND = REPOSITORY / "webui" / "frontend"
 SCREENSHOTS = REPOSITORY / "build" / "screenshots"
 HOSTILE = '<img src=x onerror="document.title=1"><b>bold</b>'
 """What metadata may hold; it has to stay text."""
@@ -48,15 +45,8 @@ def bundle() -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    named = os.environ.get("CALQUE_CHROMIUM") or shutil.which("chromium")
-    with api.sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(executable_path=named)
-        except api.Error as error:
-            pytest.skip(f"no Chromium (install one, or set CALQUE_CHROMIUM): {str(error).splitlines()[0]}")
-        yield browser
-        browser.close()
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -163,17 +153,6 @@ def marked(page: Page) -> list[float]:
     """Return the box that the address names."""
     page.wait_for_url("**region=*")
     return [float(edge) for edge in page.url.split("region=")[1].split("&")[0].split(",")]
-
-
-def axe(page: Page) -> list[str]:
-    """Return the serious and critical faults of accessibility that axe-core finds."""
-    page.evaluate((FRONTEND / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
-    found = page.evaluate("axe.run().then(({ violations }) => violations)")
-    return [
-        f"{fault['id']}: {fault['help']}: {[node['html'][:160] for node in fault['nodes'][:3]]}"
-        for fault in found
-        if fault["impact"] in ("serious", "critical")
-    ]
 
 
 def test_from_a_box_to_a_verdict(visit: Open) -> None:
