@@ -24,6 +24,7 @@ __all__ = [
     "BatchDetector",
     "Detection",
     "Detector",
+    "Outliner",
     "box_around",
     "detect_all",
     "detections_at_once",
@@ -138,6 +139,23 @@ class BatchDetector(Detector, Protocol):
         self, scans: Sequence[Scan], min_score: float | None = None, phrases: Sequence[str] = ()
     ) -> list[list[Detection]]:
         """Return what `detect` returns of each."""
+
+
+class Outliner(Protocol):
+    """What finds the outline of one thing that is pointed at."""
+
+    @property
+    def signature(self) -> str:
+        """Name, version and parameters."""
+
+    def outline(
+        self, scan: Scan, boxes: Sequence[Region], points: Sequence[tuple[float, float]] = ()
+    ) -> list[Detection]:
+        """Return the thing in each of `boxes`, and the one at each of `points`, in pixels of the original image.
+
+        Their labels are empty; ``score`` is how well the outline fits by its own account, 0 to 1. A thing of which
+        nothing is seen has the box, or the pixel, as its outline, and the score 0.
+        """
 
 
 def detections_at_once(detector: Detector) -> int:
