@@ -15,8 +15,8 @@ import torch
 from kornia import feature
 from torch.nn import functional
 
-from matcher.devices import wanted_device
-from matcher.errors import CalqueError, InputError, MissingDependency
+from matcher.accelerator import device
+from matcher.errors import CalqueError, MissingDependency
 from matcher.weights import find_weights
 
 if TYPE_CHECKING:
@@ -60,21 +60,6 @@ class Model:
     weights: tuple[str, ...]
     build: Callable[[int], Built]
     levels: int = 1
-
-
-def device() -> str:
-    """Return the device that networks run on, ``cpu`` or ``cuda``: see `matcher.devices.wanted_device`.
-
-    Raises
-    ------
-    InputError
-        If there is no such device.
-    """
-    wanted = wanted_device()
-    there = torch.cuda.is_available()
-    if wanted == "cuda" and not there:
-        raise InputError("there is no GPU that PyTorch can use; ask for the device cpu or auto")
-    return "cuda" if there and wanted != "cpu" else "cpu"
 
 
 def at_once(where: str) -> int:

@@ -179,13 +179,21 @@ SEGMENTER = "calque"
 EMBEDDERS: Mapping[str, Backend] = {
     "palette": Backend("matcher.embedding_classical:Palette"),
     "structure": Backend("matcher.embedding_classical:Structure"),
+    "vlad": Backend("matcher.embedding_vlad:Vlad"),
+    "mobilenet": Backend("matcher.embedding_tflite:MobileNet", "tflite"),
+    **{
+        name: Backend("matcher.embedding_transformers:transformer", "models", (("model", name),))
+        for name in ("dinov2", "vit", "convnext", "resnet", "clip", "openclip", "siglip")
+    },
+    "hf": Backend("matcher.embedding_transformers:transformer", "models"),
+    "sscd": Backend("matcher.embedding_torchscript:Sscd", "models"),
 }
 """What turns pictures into vectors by the name that ``--model`` takes."""
 
 _WITH_MODEL = {"onnx": True, "kraken": False}
 """Segmenters whose name may be followed by ``:PATH`` of a model, and whether it must be."""
 
-_EMBEDDERS_OF_MODELS: Mapping[str, bool] = {}
+_EMBEDDERS_OF_MODELS = {"hf": True, "sscd": True}
 """The same of embedders."""
 
 _SIGNED = {"rootsift": "sift", "calque-layout": "calque"}

@@ -131,6 +131,14 @@ WEIGHTS: Mapping[str, WeightsFile] = {
         0,
         "MIT",
     ),
+    "mobilenet": WeightsFile(
+        "mobilenet_v2_1.0_224_quant.tflite",
+        f"{_GITHUB}/google-coral/test_data/raw/104342d2d3480b3e66203073dac24f4e2dbb4c41"
+        "/mobilenet_v2_1.0_224_quant.tflite",
+        "7aad0c74c5e3c06e5eb3c827e13304fdd68a83da6087d92ee169c24ff9fd4776",
+        3610798,
+        "Apache-2.0",
+    ),
     "disk": WeightsFile("depth-save.pth", f"{_GITHUB}/cvlab-epfl/disk/raw/master/depth-save.pth", "", 0, "Apache-2.0"),
     "xfeat": WeightsFile(
         "xfeat.pt", f"{_GITHUB}/verlab/accelerated_features/raw/main/weights/xfeat.pt", "", 0, "Apache-2.0"

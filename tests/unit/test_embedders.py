@@ -12,7 +12,7 @@ from matcher.embedding_classical import Palette, Structure
 from matcher.errors import InputError
 from matcher.registry import EMBEDDERS, embedder_named
 
-CLASSICAL = ("palette", "structure")
+CLASSICAL = ("palette", "structure", "vlad")
 
 
 def flat(colour, size=(40, 60)):
