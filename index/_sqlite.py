@@ -10,12 +10,13 @@ import sqlite3
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
+from index.checksums import differing, note_sums, noted
 from index.durable import naming_full_disk
 from index.faults import reach
 from matcher.errors import CalqueError, CorruptIndex
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -86,6 +87,31 @@ class Database:
         """Close the database."""
         self._db.close()
 
+    @property
+    def transactions(self) -> int:
+        """How many transactions have changed it, as far as 32 bits can tell."""
+        ((count,),) = self._db.execute("PRAGMA application_id")
+        return int(count)
+
+    def seal(self, files: Iterable[Path] = ()) -> None:
+        """Close what has been written to, and note checksums of it and of `files` beside it, if it can be done now."""
+        try:
+            count = self.transactions
+            self._db.execute("PRAGMA busy_timeout = 0")  # where others read, they are not waited for
+            ((busy, _, _),) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error:
+            busy = True
+        self.close()
+        # What has been acknowledged is safe without them.
+        with suppress(OSError, CalqueError):
+            if not (busy or noted(self.path) == count):
+                note_sums(self.path, count, files)
+
+    def require_whole(self, remedy: str) -> None:
+        """Refuse what is to be written to if its file is not what its last writer left; `CorruptIndex`."""
+        for path, text in differing(self.path, self.transactions, every=False):
+            raise CorruptIndex(f"{path} is damaged ({text}); {remedy}")
+
     def refresh(self) -> None:
         """Let a reader see the present state from now on."""
         if self._db.in_transaction:
@@ -100,6 +126,7 @@ class Database:
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute(f"PRAGMA application_id = {(self.transactions + 1) % (1 << 31)}")
                 reach(f"{fault}.in_transaction")
                 self._db.execute("COMMIT")
             except BaseException:
@@ -111,6 +138,8 @@ class Database:
         """Give the space of deleted rows back to the disk."""
         with self.naming_errors():
             self._db.execute("VACUUM")
+        with self.transaction():  # other bytes than before
+            pass
 
     def problems(self, deep: bool) -> list[str]:
         """Return what SQLite itself finds wrong, nothing if all is well."""

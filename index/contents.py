@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from index._hdf5 import REMEDY, DamagedSegment
+from index.checksums import differing
+from index.derived import damaged_derived
 from index.detections import facts_of_detections
 from index.folder import SegmentFolder
 from index.intake import VOCABULARY_FILE, stored_vocabulary
@@ -30,6 +33,8 @@ __all__ = ["CATALOGUE", "SEGMENTS", "Contents"]
 
 CATALOGUE = "catalogue.sqlite"
 """Name of the catalogue in an index's folder."""
+
+_RESTORE = "restore it from a copy, or run: calque check --repair, which keeps what can be read of it"
 
 SEGMENTS = "segments"
 """Name of the folder of segments in an index's folder."""
@@ -211,18 +216,27 @@ class Contents:
             Whether to read every byte and compare its checksum.
         """
         catalogue = self.path / CATALOGUE
-        return [
-            *(
-                Problem("error", f"{catalogue}: {text}", "restore it from a copy")
-                for text in self._catalogue.problems(deep)
-            ),
-            *(Problem("error", f"{self._files.file(name)}: {text}", REMEDY) for name, text in self._faulty(deep)),
-            *(Problem("error", f"{path}: {text}", EMBED_AGAIN) for path, text in damaged_vectors(self.path, deep)),
+        found = [
+            *((catalogue, text, _RESTORE) for text in self._catalogue.problems(deep)),
+            *((self._files.file(name), text, REMEDY) for name, text in self._faulty(deep)),
+            *((path, text, EMBED_AGAIN) for path, text in damaged_vectors(self.path, deep)),
+            *damaged_derived(self.path, deep),
         ]
+        if deep:
+            known = {path for path, _, _ in found}
+            for path, text in differing(catalogue, self._catalogue.transactions):
+                if path not in known:
+                    found.append((path, text, REMEDY if path.parent == self._files.path else _RESTORE))
+        names: dict[str | None, list[str]] = defaultdict(list)
+        if found:
+            for record in self._catalogue.images():
+                names[record.segment].append(record.name)
+        touched = {self._files.file(segment): tuple(images) for segment, images in names.items() if segment}
+        return [Problem("error", f"{path}: {text}", remedy, touched.get(path, ())) for path, text, remedy in found]
 
     def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
         """Yield the names of segments and what is wrong with them."""
-        return faults(self._catalogue, self.segments, self._damaged, deep)
+        yield from faults(self._catalogue, self.segments, self._damaged, deep)
 
     def _mapped(self) -> list[Segment]:
         """Map the segments of one state of the catalogue."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from index._sqlite import DatabaseFile
 from index.answers import Query
+from index.derived import DERIVED
 from index.items import CHANGED, has_changed
 from index.pictures import look_like_pictures, pictures_on
 from index.places import overlaps
@@ -118,6 +119,7 @@ class Links(DatabaseFile):
     def __init__(self, folder: Path) -> None:
         remedy = "links are kept in the index's folder: ask for the right to write there, or copy the index"
         super().__init__(folder / LINKS_FILE, remedy)
+        self._db.require_whole(DERIVED[LINKS_FILE])
         with self._db.transaction():
             ((version,),) = self._db.rows("PRAGMA user_version")
             if version not in (0, _VERSION):  # of another calque: all of it can be found again
@@ -125,6 +127,10 @@ class Links(DatabaseFile):
                 self._db.change("DROP TABLE links")
             for statement in _SCHEMA:
                 self._db.change(statement)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.seal()
 
     def asked(self) -> dict[int, float]:
         """Return the ids of the images asked, and log10 of the chance up to which their links were kept."""

@@ -48,8 +48,9 @@ class RemoveReport:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong with an index, and what to do about it."""
+    """Something wrong with an index, what to do about it, and the names of the images that it touches."""
 
     severity: Literal["error"]
     what: str
     remedy: str
+    images: tuple[str, ...] = ()

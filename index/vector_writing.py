@@ -61,6 +61,7 @@ class VectorWriter(DatabaseFile):
             super().close()
             raise
         try:
+            self._db.require_whole("restore the folder from a copy, or delete it and embed again")
             ((version,),) = self._db.rows("PRAGMA user_version")
             if version > VERSION:
                 raise SettingsMismatch(f"{self._db.path} was made by a newer calque; upgrade calque")
@@ -74,7 +75,10 @@ class VectorWriter(DatabaseFile):
 
     def close(self) -> None:
         """Close the database and let others write."""
-        super().close()
+        files: list[Path] = []
+        with suppress(CalqueError):  # where even the tables could not be made
+            files = [file_of(self._folder, model, name) for model in models_in(self._db) for name in self._names(model)]
+        self._db.seal(files)
         self._lock.release()
 
     def __enter__(self) -> Self:
