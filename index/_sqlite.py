@@ -141,6 +141,11 @@ class Database:
         with self.transaction():  # other bytes than before
             pass
 
+    def reindex(self) -> None:
+        """Make all its indexes anew from its tables."""
+        with self.transaction():
+            self.change("REINDEX")
+
     def problems(self, deep: bool) -> list[str]:
         """Return what SQLite itself finds wrong, nothing if all is well."""
         found = [text for (text,) in self.rows("PRAGMA integrity_check" if deep else "PRAGMA quick_check")]

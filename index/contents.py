@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from index.vocabulary import Vocabulary
     from index.where import Condition
 
-__all__ = ["CATALOGUE", "SEGMENTS", "Contents"]
+__all__ = ["CATALOGUE", "RESTORE", "SEGMENTS", "Contents"]
 
 CATALOGUE = "catalogue.sqlite"
 """Name of the catalogue in an index's folder."""
 
-_RESTORE = "restore it from a copy, or run: calque check --repair, which keeps what can be read of it"
+RESTORE = "restore it from a copy, or run: calque check --repair, which keeps what can be read of it"
+"""What to do about a damaged catalogue."""
 
 SEGMENTS = "segments"
 """Name of the folder of segments in an index's folder."""
@@ -217,16 +218,14 @@ class Contents:
         """
         catalogue = self.path / CATALOGUE
         found = [
-            *((catalogue, text, _RESTORE) for text in self._catalogue.problems(deep)),
+            *((catalogue, text, RESTORE) for text in self._catalogue.problems(deep)),
             *((self._files.file(name), text, REMEDY) for name, text in self._faulty(deep)),
             *((path, text, EMBED_AGAIN) for path, text in damaged_vectors(self.path, deep)),
             *damaged_derived(self.path, deep),
         ]
-        if deep:
-            known = {path for path, _, _ in found}
-            for path, text in differing(catalogue, self._catalogue.transactions):
-                if path not in known:
-                    found.append((path, text, REMEDY if path.parent == self._files.path else _RESTORE))
+        if deep and not any(path == catalogue for path, _, _ in found):
+            others = differing(catalogue, self._catalogue.transactions)
+            found += [(path, text, RESTORE) for path, text in others if path.parent != self._files.path]
         names: dict[str | None, list[str]] = defaultdict(list)
         if found:
             for record in self._catalogue.images():
@@ -236,7 +235,13 @@ class Contents:
 
     def _faulty(self, deep: bool) -> Iterator[tuple[str, str]]:
         """Yield the names of segments and what is wrong with them."""
-        yield from faults(self._catalogue, self.segments, self._damaged, deep)
+        found = list(faults(self._catalogue, self.segments, self._damaged, deep))
+        yield from found
+        if deep:
+            known = {name for name, _ in found}
+            for path, text in differing(self._catalogue.path, self._catalogue.transactions):
+                if path.parent == self._files.path and path.stem not in known:
+                    yield path.stem, text
 
     def _mapped(self) -> list[Segment]:
         """Map the segments of one state of the catalogue."""

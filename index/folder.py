@@ -16,7 +16,7 @@ from index.segment_writing import merge_segments
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from index.catalogue import Catalogue
@@ -47,10 +47,16 @@ class SegmentFolder:
         self.path = path
         self._catalogue = catalogue
         self._begun: set[str] = set()
+        self._left_out: frozenset[str] = frozenset()
 
     def file(self, name: str) -> Path:
         """Return the path of a segment."""
         return self.path / f"{name}.h5"
+
+    def listed(self) -> list[Path]:
+        """Return the files of the segments that the catalogue lists, but for those that are missing."""
+        files = (self.file(record.name) for record in self._catalogue.segments())
+        return [file for file in files if file.is_file()]
 
     def write(self, write: Callable[[Path], None]) -> SegmentRecord:
         """Have a segment written under a new name; nobody sees it before it is in the catalogue."""
@@ -100,9 +106,20 @@ class SegmentFolder:
         dead = self._catalogue.dead()
         loads = []
         for record in self._catalogue.segments():
+            if record.name in self._left_out:
+                continue
             gone = len(dead.get(record.name, ()))
             loads.append(Load(record.name, record.n_images - gone, record.n_features, gone > 0))
         return loads
+
+    @contextmanager
+    def leaving_out(self, names: Iterable[str]) -> Iterator[None]:
+        """Merge none of some segments, which are damaged, in the block."""
+        self._left_out = frozenset(names)
+        try:
+            yield
+        finally:
+            self._left_out = frozenset()
 
     @contextmanager
     def sweeping_on_error(self) -> Iterator[None]:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from index.adding import Addition
 from index.catalogue import Catalogue, ImageRecord
-from index.contents import CATALOGUE, SEGMENTS, Contents
+from index.checksums import SUFFIX as SUMS
+from index.contents import CATALOGUE, RESTORE, SEGMENTS, Contents
 from index.detections import ALL_LABELS
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
@@ -54,7 +55,7 @@ __all__ = ["AddReport", "Index", "Problem", "RemoveReport"]
 
 _LOCK = "lock"
 _OWN = {SEGMENTS, _LOCK, VOCABULARY_FILE, VECTORS}
-_OWN |= {f"{name}{end}" for name in (CATALOGUE, "links.sqlite", "words.sqlite") for end in ("", "-wal", "-shm")}
+_OWN |= {f"{name}{end}" for name in (CATALOGUE, "links.sqlite", "words.sqlite") for end in ("", "-wal", "-shm", SUMS)}
 
 
 class Index(Contents):
@@ -169,9 +170,11 @@ class Index(Contents):
             if state not in (None, index.state):
                 raise CalqueError(f"{path} has been changed meanwhile; run the same command again")
             if writable:
+                if not damaged:
+                    index._catalogue.require_whole(RESTORE)
                 index._files.sweep()
-                for file in path.glob(f".{CATALOGUE}{TEMPORARY_SUFFIX}*"):
-                    file.unlink()  # a creation that was killed left it
+                for file in path.glob(f".*{TEMPORARY_SUFFIX}*"):
+                    file.unlink()  # a writer that was killed left it
             else:
                 index._segments = index._mapped()
         except BaseException:
@@ -181,7 +184,11 @@ class Index(Contents):
 
     def close(self) -> None:
         """Let go of the catalogue and of the writer's lock."""
-        self._catalogue.close()
+        if self._lock is None:
+            self._catalogue.close()
+        else:
+            own = self.path / VOCABULARY_FILE
+            self._catalogue.seal([*self._files.listed(), *([own] if own.is_file() else [])])
         self._segments = []
         if self._lock is not None:
             self._lock.release()
@@ -338,13 +345,35 @@ class Index(Contents):
             with VectorWriter(self.path) as writer:
                 writer.compact(Living(self))
 
+    def rebuild(
+        self,
+        *,
+        workers: int | None = None,
+        progress: Callable[[int, int, int, int], None] | None = None,
+        encoder_factory: EncoderFactory | None = None,
+    ) -> AddReport:
+        """Encode the images whose segments are damaged again, from their files, where these are still there.
+
+        What is known of them is kept. `repair` then forgets the others. For the parameters see `add`.
+        """
+        from index.repairing import rebuild
+
+        self._require_writer()
+        damaged = dict.fromkeys(name for name, _ in self._faulty(deep=True))
+        try:
+            return rebuild(self.path, self._catalogue, self._files, damaged, workers, progress, encoder_factory)
+        finally:
+            self._segments = None
+
     def repair(self) -> list[ImageRecord]:
         """Forget the images whose segments are damaged, and return them: they can then be added again.
 
-        Of vectors, what is damaged is forgotten, too: it can be embedded again.
+        Of vectors, what is damaged is forgotten, too: it can be embedded again. What SQLite finds whole of a catalogue
+        whose checksum differs is kept.
         """
         self._require_writer()
         lost: list[ImageRecord] = []
+        self._catalogue.reindex()
         for name in dict.fromkeys(name for name, _ in self._faulty(deep=True)):
             with self._catalogue.transaction("repair"):
                 lost += self._catalogue.forget_images_of(name)
