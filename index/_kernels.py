@@ -42,7 +42,8 @@ _AHEAD = 64
 def agreeing_postings(  # type: ignore[no-untyped-def] # types: signature
     starts, stops, signatures, postings, images, alive, limit, counts, places, distances, hosts
 ):
-    """Write the postings of living images within `limit` bits of their entry's signature; return their number.
+    """Write the postings of living images within `limit` bits of their entry's signature; return their number, or -1
+    if one names an image that there is not.
 
     Entry `e` looks through the postings ``starts[e]:stops[e]``, and has ``counts[e]`` that agree. `places` count from
     its start, `hosts` are the images. The last three must hold ``sum(stops - starts)`` values.
@@ -67,6 +68,8 @@ def agreeing_postings(  # type: ignore[no-untyped-def] # types: signature
         agreeing, count = count, first
         for k in range(first, agreeing):
             image = images[start + np.int64(places[k])]
+            if image >= alive.size:
+                return -1
             places[count], distances[count], hosts[count] = places[k], distances[k], image
             count += alive[image]
         counts[e] = count - first

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from index import _kernels as kernels
+from index._hdf5 import DamagedSegment
 from index.keypoints import unpacked
 
 if TYPE_CHECKING:
@@ -98,7 +99,13 @@ class Pairs(NamedTuple):
 
 
 def agreements(segment: Segment, query: SignedQuery, limit: int) -> Agreements:
-    """Return the postings of living images within `limit` bits of the query's signatures."""
+    """Return the postings of living images within `limit` bits of the query's signatures.
+
+    Raises
+    ------
+    CorruptIndex
+        If one of them names an image that there is not.
+    """
     row = np.searchsorted(segment.words, query.words)
     row[row == len(segment.words)] = 0
     here = segment.words[row] == query.words if len(segment.words) else np.zeros(len(row), dtype=np.bool_)
@@ -111,6 +118,8 @@ def agreements(segment: Segment, query: SignedQuery, limit: int) -> Agreements:
         starts, stops, query.signatures, segment.signatures, segment.images, segment.alive, limit,
         counts, places, distances, images,
     )  # fmt: skip
+    if count < 0:
+        raise DamagedSegment(segment.path, f"a posting names an image beyond the {len(segment)} that it has")
     return Agreements(starts, np.append(0, np.cumsum(counts)), places[:count], distances[:count], images[:count])
 
 

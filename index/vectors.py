@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from index._sqlite import Database
+from index.checksums import differing
 from index.regions import counting
 from index.vector_files import SUFFIX, DamagedVectors, Rows, VectorFile
 from matcher.errors import CorruptIndex, InputError, SettingsMismatch
@@ -255,14 +256,23 @@ def vectors_in(folder: Path, model: StoredModel, known: Living) -> Vectors:
 
 def damaged_vectors(folder: Path, deep: bool) -> Iterator[tuple[Path, str]]:
     """Yield the files of vectors of the index in `folder` that are damaged or missing, and why."""
+    path = database_of(folder)
     try:
         database = _opened(folder)
+        found = [] if database is None else list(_damaged(folder, database, deep))
     except CorruptIndex as error:
-        yield database_of(folder), str(error)
+        yield path, str(error)
         return
-    if database is None:
-        return
-    try:
+    yield from found
+    if deep and path.is_file():
+        known = {file for file, _ in found}
+        with closing(Database(path)) as whole:
+            yield from ((file, text) for file, text in differing(path, whole.transactions) if file not in known)
+
+
+def _damaged(folder: Path, database: Database, deep: bool) -> Iterator[tuple[Path, str]]:
+    """Yield what is wrong with the database, which is closed, and with the files that it lists."""
+    with closing(database):
         yield from ((database.path, text) for text in database.problems(deep))
         for model in models_in(database):
             for name, n_vectors, n_bytes in database.rows(
@@ -281,8 +291,6 @@ def damaged_vectors(folder: Path, deep: bool) -> Iterator[tuple[Path, str]]:
                     yield path, "it is not the file that is listed"
                 elif deep and (text := file.verify()):
                     yield path, text
-    finally:
-        database.close()
 
 
 def _opened(folder: Path) -> Database | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from index._sqlite import DatabaseFile, state_of
 from index.catalogue import Catalogue
 from index.contents import CATALOGUE
+from index.derived import DERIVED
 from matcher.errors import CalqueError, InputError
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class _Words(DatabaseFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path, "delete it; it is made again")
         try:
+            self._db.require_whole(DERIVED[WORDS_FILE])
             self._prepare()
         except sqlite3.OperationalError as error:
             self.close()
@@ -146,6 +148,10 @@ class _Words(DatabaseFile):
         except BaseException:
             self.close()
             raise
+
+    def close(self) -> None:
+        """Close the database."""
+        self._db.seal()
 
     @property
     def database(self) -> Database:
