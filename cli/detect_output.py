@@ -55,7 +55,9 @@ class Tally:
         return f"calque: {self.images} images looked at, {self.things} things found; {self.failed} failed"
 
 
-def write_seen(images: Iterable[SeenImage], form: str, output: Path | None, base_url: str) -> None:
+def write_seen(
+    images: Iterable[SeenImage], form: str, output: Path | None, base_url: str, *, pictures: bool = False
+) -> None:
     """Write what is on images in one of `DETECTION_FORMS`, into a file or folder, or on stdout."""
     from index.detection_files import write_yolo
     from index.durable import replacing
@@ -63,7 +65,7 @@ def write_seen(images: Iterable[SeenImage], form: str, output: Path | None, base
     if form == "yolo":
         if output is None:
             raise click.UsageError("--format yolo writes a file for each image; give a folder with -o")
-        click.echo(f"calque: classes in {write_yolo(output, images)}", err=True)
+        click.echo(f"calque: classes in {write_yolo(output, images, pictures=pictures)}", err=True)
     elif output is None:
         _write(images, form, base_url)
     else:

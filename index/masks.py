@@ -14,11 +14,11 @@ import numpy as np
 from matcher.detection import mask_of, polygon_area, polygons_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["coco_segmentation", "outlines_of", "runs_of", "text_of_runs"]
+__all__ = ["coco_segmentation", "mask_of_runs", "outlines_of", "runs_of", "text_of_runs"]
 
 
 def coco_segmentation(
@@ -64,15 +64,20 @@ def text_of_runs(runs: Sequence[int]) -> str:
 def outlines_of(segmentation: Any) -> tuple[NDArray[np.float64], ...]:
     """Return the outlines that a ``segmentation`` of COCO means; `ValueError` if it means none."""
     if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
-        height, width = (int(side) for side in segmentation["size"])
-        runs = np.array(_runs_in(counts) if isinstance(counts, str | bytes) else counts, np.int64)
-        if runs.sum() != height * width or (runs < 0).any():
-            raise ValueError(f"runs of {runs.sum()} pixels for a mask of {width} x {height}")
-        inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        return polygons_of(inside.reshape(width, height).T)
+        return polygons_of(mask_of_runs(segmentation))
     polygons = (np.array(polygon, np.float64).reshape(-1, 2) for polygon in segmentation or ())
     return tuple(polygon for polygon in polygons if len(polygon) > 2)
+
+
+def mask_of_runs(segmentation: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """Return the mask, shape (h, w), of a ``segmentation`` of runs or their text; `ValueError` if it is damaged."""
+    counts = segmentation["counts"]
+    height, width = (int(side) for side in segmentation["size"])
+    runs = np.array(_runs_in(counts) if isinstance(counts, str | bytes) else counts, np.int64)
+    if runs.sum() != height * width or (runs < 0).any():
+        raise ValueError(f"runs of {runs.sum()} pixels for a mask of {width} x {height}")
+    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+    return np.asarray(inside.reshape(width, height).T)
 
 
 def _runs_in(text: str | bytes) -> list[int]:

@@ -10,20 +10,20 @@ from index.detecting import LONG_SIDE
 from index.detection_files import SeenImage
 from index.detections import facts_of_detections
 from index.exports import Sheet
-from index.where import facts_of, parse, select
+from index.where import THING_KEYS, facts_of, parse, select
 from matcher.errors import InputError
 from matcher.images import read_image
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from index.detecting import Asked
     from index.detections import KnownDetection
     from index.store import Index
     from matcher.detection import Detection, Detector
 
-__all__ = ["queries_of", "regions_where", "things_on"]
+__all__ = ["fitting", "queries_of", "regions_where", "things_on"]
 
 
 def regions_where(index: Index, where: str) -> Iterator[SeenImage]:
@@ -49,6 +49,24 @@ def regions_where(index: Index, where: str) -> Iterator[SeenImage]:
         fitting = [one for one, picked in zip(seen, condition.picked(facts), strict=True) if picked]
         if fitting:
             yield SeenImage(Sheet.of(record, metadata.get(record.id, {})), fitting)
+
+
+def fitting(images: Iterable[SeenImage], things: str) -> Iterator[SeenImage]:
+    """Yield images with those things of theirs for which a condition on things (`index.where.THING_KEYS`) holds.
+
+    Raises
+    ------
+    InputError
+        If it is no such condition.
+    """
+    condition = parse(things)
+    if others := sorted(condition.keys - set(THING_KEYS)):
+        raise InputError(f"{things!r} asks for {others[0]!r}; a condition on things has: {', '.join(THING_KEYS)}")
+    for image in images:
+        facts = facts_of_detections(image.known, image.sheet.width, image.sheet.height)
+        yield SeenImage(
+            image.sheet, [one for one, known in zip(image.known, facts, strict=True) if condition.test(known)]
+        )
 
 
 def things_on(

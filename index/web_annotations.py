@@ -21,7 +21,7 @@ from index.iiif import CANVAS, CANVAS_HEIGHT, CANVAS_PART, CANVAS_WIDTH, MANIFES
 from matcher.types import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -103,12 +103,16 @@ class _Place:
         x, y = int(left), int(top)
         return f"xywh={x},{y},{max(1, round(right) - x)},{max(1, round(bottom) - y)}"
 
-    def svg(self, outline: NDArray[np.float64]) -> str:
-        """Return an outline on the sheet as an SVG document in units of the canvas."""
-        numbers = iter(self._placed(outline))
-        corners = " L ".join(f"{x:.1f},{y:.1f}" for x, y in zip(numbers, numbers, strict=True))
+    def svg(self, outlines: Sequence[NDArray[np.float64]]) -> str:
+        """Return outlines on the sheet as an SVG document in units of the canvas; what an odd number hold is inside."""
+        drawn = []
+        for outline in outlines:
+            numbers = iter(self._placed(outline))
+            corners = " L ".join(f"{x:.1f},{y:.1f}" for x, y in zip(numbers, numbers, strict=True))
+            drawn.append(f"M {corners} Z")
+        rule = ' fill-rule="evenodd"' if len(drawn) > 1 else ""
         # A path, not a polygon: Mirador draws no other shape.
-        return f'<svg xmlns="http://www.w3.org/2000/svg"><path d="M {corners} Z"/></svg>'
+        return f'<svg xmlns="http://www.w3.org/2000/svg"><path{rule} d="{" ".join(drawn)}"/></svg>'
 
     def target(self) -> str:
         """Return the canvas, or the part of it that the sheet fills."""
@@ -191,8 +195,12 @@ def _target(place: _Place, finding: Finding) -> dict[str, Any]:
     fragment = {"type": "FragmentSelector", "conformsTo": _FRAGMENTS, "value": place.fragment(finding.box)}
     corners = finding.box.corners()
     outline = finding.outline
-    upright = len(outline) == 4 and all(np.abs(corners - corner).max(axis=1).min() < _UPRIGHT for corner in outline)
-    selectors = [fragment] if upright else [fragment, {"type": "SvgSelector", "value": place.svg(outline)}]
+    upright = (
+        len(finding.outlines) == 1
+        and len(outline) == 4
+        and all(np.abs(corners - corner).max(axis=1).min() < _UPRIGHT for corner in outline)
+    )
+    selectors = [fragment] if upright else [fragment, {"type": "SvgSelector", "value": place.svg(finding.outlines)}]
     source = {"id": place.canvas, "type": "Canvas"}
     return {
         "type": "SpecificResource",
