@@ -79,7 +79,9 @@ def make_application(paths: Sequence[Path], options: Options) -> Starlette:
 
     @asynccontextmanager
     async def running(application: Starlette) -> AsyncIterator[None]:
-        server.shelf.warm()
+        if options.warm:
+            server.decoders.prepare()
+            server.shelf.warm()
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from index.workers import Failed, attempt
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Decoders"]
 
 Result = TypeVar("Result")
+
+_STARTING_SECONDS = 60.0
 
 
 class Decoders:
@@ -34,12 +37,22 @@ class Decoders:
     """
 
     def __init__(self, processes: int, memory: int) -> None:
+        self.processes = max(1, processes)
         self._memory = memory
         # Forking a process that has threads may deadlock; spawning never does.
         self._context = multiprocessing.get_context("spawn")
         self._idle: queue.LifoQueue[_Process | None] = queue.LifoQueue()
-        for _ in range(max(1, processes)):
+        for _ in range(self.processes):
             self._idle.put(None)
+
+    def prepare(self) -> None:
+        """Begin to start all processes, in the background, so that who asks first need not wait for them."""
+        for _ in range(self.processes):
+            threading.Thread(target=self._start_one, name="preparing", daemon=True).start()
+
+    def _start_one(self) -> None:
+        with contextlib.suppress(InputError):  # told to whoever needs it
+            self.do(_STARTING_SECONDS, _nothing)
 
     def do(self, seconds: float, function: Callable[..., Result], *arguments: object) -> Result:
         """Return ``function(*arguments)``, which must be picklable, as must what it returns.
@@ -70,6 +83,10 @@ class Decoders:
                 process = self._idle.get_nowait()
                 if process is not None:
                     process.stop()
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class _Ended(Exception):

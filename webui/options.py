@@ -49,6 +49,8 @@ class Options:
         Memory that a decoding process may use.
     worker_seconds : float
         Time for one decoding.
+    warm : bool
+        Whether indexes are loaded and processes started before anybody asks for them.
     cache, cache_bytes : Path, int
         Folder of pictures made once, and its bound.
     static : Path
@@ -72,6 +74,7 @@ class Options:
     workers: int = field(default_factory=default_workers)
     worker_bytes: int = 3 << 30
     worker_seconds: float = 60.0
+    warm: bool = True
     cache: Path = field(default_factory=lambda: cache_folder() / "web")
     cache_bytes: int = 2 << 30
     static: Path = _STATIC

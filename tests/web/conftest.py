@@ -110,13 +110,13 @@ def live(path: Path, folder: Path, **options: Any) -> Iterator[Live]:
 
 
 def _options(folder: Path, options: dict[str, Any]) -> Options:
-    return Options(**{"cache": folder / "cache", "workers": 1, "rate": 0.0, **options})
+    return Options(**{"cache": folder / "cache", "workers": 1, "rate": 0.0, "warm": False, **options})
 
 
 @pytest.fixture(scope="module")
 def frugal(kept_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """A server whose decoders may use little memory."""
-    options = Options(cache=tmp_path_factory.mktemp("frugal"), workers=1, rate=0.0, worker_bytes=200 << 20)
+    options = Options(cache=tmp_path_factory.mktemp("frugal"), workers=1, rate=0.0, warm=False, worker_bytes=200 << 20)
     with TestClient(make_application([kept_index], options), HERE) as client:
         yield client
 
@@ -131,7 +131,12 @@ def writable(kept_index: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     (allowed / "link").symlink_to(folder / "other")
     (allowed / "list.txt").write_text("/etc/passwd\n")
     options = Options(
-        cache=folder / "cache", workers=1, rate=0.0, names=frozenset({"scans.library.example"}), folders=(allowed,)
+        cache=folder / "cache",
+        workers=1,
+        rate=0.0,
+        warm=False,
+        names=frozenset({"scans.library.example"}),
+        folders=(allowed,),
     )
     index = Path(shutil.copytree(kept_index, folder / "scans.calque"))
     with TestClient(make_application([index], options), HERE) as client:

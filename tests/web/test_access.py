@@ -139,7 +139,9 @@ def test_with_the_token_all_is_told(serve: Serve, own_index: Path) -> None:
 
 
 def test_a_user_is_believed_from_the_proxy_only(kept_index: Path, tmp_path: Path) -> None:
-    options = Options(cache=tmp_path, workers=1, rate=0.0, user_header="X-User", proxies=frozenset({"10.0.0.9"}))
+    options = Options(
+        cache=tmp_path, workers=1, rate=0.0, warm=False, user_header="X-User", proxies=frozenset({"10.0.0.9"})
+    )
     application = make_application([kept_index], options)
     with TestClient(application, HERE, client=("10.0.0.9", 1)) as proxy:
         assert proxy.get("/api", headers={"X-User": "ada"}).json()["user"] == "ada"
@@ -149,7 +151,7 @@ def test_a_user_is_believed_from_the_proxy_only(kept_index: Path, tmp_path: Path
 
 
 def test_only_a_proxy_tells_how_it_was_reached(own_index: Path, tmp_path: Path) -> None:
-    options = Options(cache=tmp_path, workers=1, rate=1.0, names=frozenset({"scans.library.example"}))
+    options = Options(cache=tmp_path, workers=1, rate=1.0, warm=False, names=frozenset({"scans.library.example"}))
     application = make_application([own_index], options)
     headers = {"Host": "scans.library.example", "Origin": "https://scans.library.example", "X-Forwarded-Proto": "https"}
     with TestClient(application, HERE, client=("127.0.0.1", 1)) as proxy:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,8 @@ def test_it_serves_until_it_is_interrupted(kept_index: Path, tmp_path: Path) -> 
     with serving(kept_index, "--read-only", cache=tmp_path) as (address, process):
         assert address.startswith("http://127.0.0.1:")
         assert httpx2.get(f"{address}api/indexes").json()["indexes"][0]["name"] == "scans"
+        while not httpx2.get(f"{address}api/indexes/scans").json()["ready"]:
+            time.sleep(0.1)
         assert httpx2.get(f"{address}iiif/scans/1/full/!90,90/0/default.jpg").status_code == 200
     assert process.returncode in (0, 130)
 
