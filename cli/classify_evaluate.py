@@ -93,8 +93,8 @@ def evaluate(
       calque classify evaluate labels.csv --model structure -o report/
     """
     from index.class_evaluation import evaluation_of, measured
+    from index.class_training import label_vectors, train_classifier
     from index.classifiers import is_model, load_model
-    from index.classifying import label_vectors, train_classifier
 
     known = None
     if not is_model(what):

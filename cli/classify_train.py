@@ -22,6 +22,10 @@ from cli.progress import Progress
 
 if TYPE_CHECKING:
     from cli.output import Format
+    from index.classifiers import TrainedModel
+    from index.items import SourceFailure
+    from index.labels import Labels
+    from matcher.classification import LearningSettings
 
 __all__ = ["train"]
 
@@ -47,6 +51,14 @@ _CLASS_COLUMNS = ["class", "examples", "precision", "recall", "f1", "average_pre
     help="Learn from words instead, with a model of images and text: names parted by commas, or a file of lines such "
     "as: map = a map of a city.",
 )
+@click.option(
+    "--fine-tune",
+    "layers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Train the last N layers of the embedder's network, too (transformers models), for each fold anew: hours on a "
+    "processor if the network is not small.",
+)
 @workers_option
 @device_option
 @format_option
@@ -63,6 +75,7 @@ def train(
     balanced: bool,
     calibration: str,
     text_labels: str | None,
+    layers: int | None,
     workers: int | None,
     form: Format,
     quiet: bool,
@@ -91,16 +104,20 @@ def train(
         return _from_words(labels, output, embedder, text_labels, multilabel, form)
     if not labels:
         raise click.UsageError("name LABELS: a table, folders, or an index with --label; or give --text-labels")
-    from index.classifying import figures_of, label_vectors, train_classifier
+    from index.class_training import figures_of, label_vectors, train_classifier
 
     settings = learning_settings(folds, balanced, calibration)
     _require_folder(output)
     known = read_labels_aloud(labels, label, group, where, multilabel)
-    with Progress("images", quiet=quiet) as progress:
-        seen = label_vectors(known, embedder, workers=workers, progress=progress.update)
-    say_failed(seen.failed)
-    with Progress("fits", quiet=quiet) as progress:
-        trained = train_classifier(known, seen, settings, progress=progress.update)
+    if layers is not None:
+        trained, failed = _tuned(known, embedder, layers, settings, workers, quiet)
+    else:
+        with Progress("images", quiet=quiet) as progress:
+            seen = label_vectors(known, embedder, workers=workers, progress=progress.update)
+        failed = seen.failed
+        with Progress("fits", quiet=quiet) as progress:
+            trained = train_classifier(known, seen, settings, progress=progress.update)
+    say_failed(failed)
     trained.save(output)
     figures = figures_of(trained)
     made = trained.classifier
@@ -115,7 +132,24 @@ def train(
         **{name: figures[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "map", "ece", "brier")},
     }
     _write(head, figures["classes"], form)
-    return 1 if seen.failed or known.problems else 0
+    return 1 if failed or known.problems else 0
+
+
+def _tuned(
+    known: Labels, embedder: str, layers: int, settings: LearningSettings, workers: int | None, quiet: bool
+) -> tuple[TrainedModel, tuple[SourceFailure, ...]]:
+    from index.tuning import train_tuned
+
+    with Progress("images", quiet=quiet) as progress, Progress("rounds", quiet=quiet) as rounds:
+        return train_tuned(
+            known,
+            embedder,
+            layers,
+            settings=settings,
+            workers=workers,
+            progress=progress.update,
+            fitting=rounds.update,
+        )
 
 
 def _from_words(

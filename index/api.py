@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from index.annotations import Judgement
 from index.answers import Answer, Query, answer_as_dict, flattened
+from index.class_training import label_vectors, train_classifier
 from index.classifiers import TrainedModel, load_model
 from index.classifying import classify as classify_targets
 from index.classifying import (
     embedder_of,
-    label_vectors,
     targets_of_index,
     targets_of_sources,
-    train_classifier,
 )
 from index.comparison import compare
 from index.crops import CropWriter
@@ -196,7 +195,7 @@ def learn_classes(
     Returns
     -------
     TrainedModel
-        `index.classifying.figures_of` tells how well its classes were told in cross-validation.
+        `index.class_training.figures_of` tells how well its classes were told in cross-validation.
 
     Raises
     ------

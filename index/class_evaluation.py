@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from index.classifying import embedder_of, label_vectors, truth_of
+from index.class_training import label_vectors, truth_of
+from index.classifying import embedder_of
 from index.labels import Example
 from matcher.class_figures import class_figures
 from matcher.errors import InputError

@@ -1,28 +1,21 @@
-"""Classifiers of images: trained on labels, applied to an index or to scans, asked which images to label next."""
+"""Classifiers applied to an index or to scans, and asked which images to label next."""
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import closing
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from index.classifiers import KnownExamples, TrainedModel
 from index.items import Pending, SourceFailure
 from index.regions import counting
 from index.sources import expand_all
-from index.subjects import Seen, Subject, see
+from index.subjects import Subject, see
 from index.vectors import stored_models, vectors_of
 from index.workers import Failed
 from matcher.active_learning import suggested, uncertainty
-from matcher.class_figures import class_figures
-from matcher.classification import LearningSettings, cross_validate, decided, learn
-from matcher.errors import InputError
-from matcher.folds import joined, near_duplicates, numbered
+from matcher.classification import decided
 from matcher.images import printable
 from matcher.layout import PICTURES
 from matcher.registry import embedder_named
@@ -30,53 +23,25 @@ from matcher.registry import embedder_named
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from typing import Any
 
     from numpy.typing import NDArray
 
+    from index.classifiers import TrainedModel
     from index.fetching import Fetcher
-    from index.labels import Example, Labels
     from index.store import Index
     from matcher.embedding import Embedder
     from matcher.types import Region
 
 __all__ = [
     "Classified",
-    "LabelledVectors",
     "Target",
     "classify",
     "embedder_of",
-    "figures_of",
-    "label_vectors",
     "noted",
     "suggest",
     "targets_of_index",
     "targets_of_sources",
-    "train_classifier",
-    "truth_of",
 ]
-
-
-class LabelledVectors(NamedTuple):
-    """Labelled pictures that could be read.
-
-    Attributes
-    ----------
-    embedder, signature : str
-        Name and signature of the embedder.
-    examples : tuple of Example
-    vectors : float32, shape (n, d)
-    groups : int, shape (n,)
-        Those of one document, folder or whatever the labels say, and near-duplicates, have the same number.
-    failed : tuple of SourceFailure
-    """
-
-    embedder: str
-    signature: str
-    examples: tuple[Example, ...]
-    vectors: NDArray[np.float32]
-    groups: NDArray[np.intp]
-    failed: tuple[SourceFailure, ...]
 
 
 class Target(NamedTuple):
@@ -116,137 +81,6 @@ class Classified(NamedTuple):
         return self._replace(labels=tuple(name for name in self.labels if by_class[name] >= least))
 
 
-def label_vectors(
-    labels: Labels,
-    embedder: str,
-    sees: Embedder | None = None,
-    *,
-    workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> LabelledVectors:
-    """Read labelled pictures and embed them.
-
-    Parameters
-    ----------
-    labels : Labels
-        From `index.labels.read_labels`.
-    embedder : str
-        A name for `matcher.registry.embedder_named`.
-    sees : Embedder, optional
-        The embedder itself, where it is other than the name says: trained further.
-    workers, progress
-        As of `index.subjects.see`.
-
-    Raises
-    ------
-    InputError
-        If none can be read, or there is no such embedder.
-    """
-    name = "" if sees is not None else embedder
-    sees = sees or embedder_named(embedder)
-    by_page: dict[tuple[Path, int], list[Example]] = {}
-    for example in labels.examples:
-        by_page.setdefault((example.path, example.page), []).append(example)
-    subjects = [Subject(*page, tuple(one.region for one in there)) for page, there in by_page.items()]
-    examples: list[Example] = []
-    failed: list[SourceFailure] = []
-    found: list[Seen] = []
-    for subject, seen in see(subjects, sees, name, workers, progress):
-        there = by_page[subject.path, subject.page]
-        if isinstance(seen, Failed):
-            failed.append(SourceFailure(there[0].name, seen.reason.removeprefix(f"{printable(subject.path)}: ")))
-        else:
-            examples += there
-            found.append(seen)
-    if not examples:
-        raise InputError(f"no labelled image can be read; the first: {failed[0].name}: {failed[0].reason}")
-    vectors = np.concatenate([seen.vectors for seen in found])
-    if labels.grouped == "images":
-        groups = np.arange(len(examples))
-    else:
-        told = numbered([("group", one.group) if one.group else ("file", str(one.path)) for one in examples])
-        files = numbered([str(one.path) for one in examples])
-        groups = joined(told, files, near_duplicates(np.concatenate([seen.prints for seen in found])))
-    return LabelledVectors(embedder, sees.signature, tuple(examples), vectors, groups, tuple(failed))
-
-
-def train_classifier(
-    labels: Labels,
-    seen: LabelledVectors,
-    settings: LearningSettings | None = None,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> TrainedModel:
-    """Train a classifier on labelled pictures, and cross-validate it.
-
-    Parameters
-    ----------
-    labels : Labels
-        From `index.labels.read_labels`.
-    seen : LabelledVectors
-        Of them, from `label_vectors`.
-    settings : LearningSettings, optional
-    progress : callable, optional
-        Called as ``progress(done, total)``, in folds of all cross-validations.
-
-    Raises
-    ------
-    InputError
-        If there are too few examples of a class, or all of one group.
-    """
-    settings = settings or LearningSettings()
-    done = 0
-
-    def fitted() -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress(done, settings.folds * (settings.folds + 1))
-
-    truth = truth_of(seen.examples, labels.classes)
-    validated = cross_validate(seen.vectors, truth, labels.classes, labels.kind, seen.groups, settings, fitted)
-    classifier = learn(seen.vectors, truth, labels.classes, labels.kind, seen.signature, seen.groups, settings, fitted)
-    examples = KnownExamples(
-        tuple(one.name for one in seen.examples),
-        tuple(str(one.path) for one in seen.examples),
-        tuple(one.page for one in seen.examples),
-        tuple(one.region for one in seen.examples),
-        truth,
-        validated.probabilities.astype(np.float32),
-        validated.folds.astype(np.int32),
-        seen.groups.astype(np.int32),
-        seen.vectors.astype(np.float16),
-    )
-    told: dict[str, Any] = {
-        "calque": version("calque"),
-        "digest": _digest(seen.vectors, truth),
-        "grouped": labels.grouped,
-        "groups": len(np.unique(seen.groups)),
-        "settings": asdict(settings),
-        "failed": len(seen.failed),
-    }
-    return TrainedModel(classifier, seen.embedder, told, examples)
-
-
-def figures_of(model: TrainedModel) -> dict[str, Any]:
-    """Return the figures of a model's cross-validation, as of `matcher.class_figures.class_figures`.
-
-    Raises
-    ------
-    InputError
-        If it has learned from words alone.
-    """
-    if model.examples is None:
-        raise InputError("the model has learned from words, not from examples; give labelled images to measure it by")
-    made = model.classifier
-    return class_figures(model.examples.probabilities, model.examples.truth, made.classes, made.exclusive)
-
-
-def truth_of(examples: Sequence[Example], classes: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which classes each example has, shape (n, k)."""
-    return np.array([[name in example.labels for name in classes] for example in examples], np.bool_)
-
-
 def embedder_of(model: TrainedModel, name: str | None = None) -> Embedder:
     """Return the embedder that a model was trained on.
 
@@ -262,6 +96,10 @@ def embedder_of(model: TrainedModel, name: str | None = None) -> Embedder:
         If the embedder that is found has another signature.
     """
     embedder = embedder_named(name or model.embedder)
+    if model.backbone:
+        from index.tuning import tuned_embedder
+
+        embedder = tuned_embedder(embedder, model.backbone)
     model.classifier.require(embedder.signature)
     return embedder
 
@@ -419,10 +257,3 @@ def _stored(
         else:
             found[page] = vectors.gather(np.array(numbers, np.intp))
     return found
-
-
-def _digest(vectors: NDArray[np.float32], truth: NDArray[np.bool_]) -> str:
-    """Return what tells training data from others, whatever the files were called."""
-    digest = hashlib.sha256(np.ascontiguousarray(vectors).tobytes())
-    digest.update(np.ascontiguousarray(truth).tobytes())
-    return digest.hexdigest()

@@ -79,6 +79,10 @@ class Labels:
         What the groups of examples are, in words.
     multilabel : bool
         Whether a picture may have several classes, or none.
+    classes : tuple of str
+        All that there are, sorted.
+    index : pathlib.Path or None
+        The index whose images they are of, if they are of one.
     """
 
     examples: tuple[Example, ...]
@@ -86,6 +90,7 @@ class Labels:
     grouped: str
     multilabel: bool
     classes: tuple[str, ...] = field(default=())
+    index: Path | None = None
 
     @property
     def kind(self) -> Kind:
@@ -149,7 +154,8 @@ def read_labels(
         if label is not None:
             raise InputError("classes of folders are their names; leave --label out")
         found = _of_folders([Path(source) for source in sources], group, problems)
-    return _labels(_united(found), problems, group, multilabel, printable(first))
+    labels = _labels(_united(found), problems, group, multilabel, printable(first))
+    return replace(labels, index=first) if indexed else labels
 
 
 def _labels(examples: list[Example], problems: list[str], group: str | None, multilabel: bool, source: str) -> Labels:

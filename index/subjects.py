@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matcher.embedding import Embedder
     from matcher.types import Region
 
-__all__ = ["Seen", "Subject", "picture_of", "pictures_of", "see"]
+__all__ = ["Seen", "Subject", "picture_of", "pictures_of", "read_pictures", "see"]
 
 _FEW = 8
 """Pages that are read before processes would have started."""
@@ -71,6 +71,28 @@ def picture_of(path: Path, page: int, region: Region | None, long_side: int) -> 
     return picture
 
 
+def read_pictures(
+    subjects: Sequence[Subject],
+    long_side: int,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[Subject, list[NDArray[np.uint8]] | Failed]]:
+    """Yield each subject with its pictures, as of `pictures_of`, or why there are none, in their order.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+    long_side : int
+    workers, progress
+        As of `see`.
+    """
+    with closing(mapped(_reading, (long_side,), subjects, _processes(workers, subjects))) as outcomes:
+        for done, outcome in enumerate(outcomes, start=1):
+            yield outcome
+            if progress is not None:
+                progress(done, len(subjects))
+
+
 def see(
     subjects: Sequence[Subject],
     embedder: Embedder,
@@ -92,14 +114,17 @@ def see(
     progress : callable, optional
         Called as ``progress(done, total)``.
     """
-    workers = default_workers() if workers is None else workers
-    if len(subjects) < _FEW:
-        workers = 0
-    with closing(_outcomes(subjects, embedder, name, workers)) as found:
+    with closing(_outcomes(subjects, embedder, name, _processes(workers, subjects))) as found:
         for done, (subject, seen) in enumerate(found, start=1):
             yield subject, seen
             if progress is not None:
                 progress(done, len(subjects))
+
+
+def _processes(workers: int | None, subjects: Sequence[Subject]) -> int:
+    if len(subjects) < _FEW:
+        return 0
+    return default_workers() if workers is None else workers
 
 
 def _outcomes(

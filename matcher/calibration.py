@@ -147,6 +147,9 @@ def best_calibration(
 ) -> tuple[Calibration, NDArray[np.float64]]:
     """Choose among methods by the log loss on examples that each was not fitted to.
 
+    Another than none is chosen only if what it gains is more than the standard error of that: what a few examples say
+    of confidence seldom holds for other books. A method that is the only one is taken at its word.
+
     Parameters
     ----------
     scores : float, shape (n, k)
@@ -165,28 +168,36 @@ def best_calibration(
         The best, fitted to all examples; and the probabilities of each example by one fitted without its fold.
     """
     scarce = int(min(truth.sum(axis=0).min(), (~truth).sum(axis=0).min()))
-    tried: list[tuple[float, Method, NDArray[np.float64]]] = []
+    best: Method = "none"
+    plain = probabilities = Calibration.none(scores.shape[1]).probabilities(scores, exclusive)
+    gained = 0.0
     for method in methods:
-        if len(scores) < _LEAST[method] or (method in ("platt", "isotonic") and scarce < _LEAST_OF_A_CLASS):
+        scarce_class = method in ("platt", "isotonic") and scarce < _LEAST_OF_A_CLASS
+        if method == "none" or len(scores) < _LEAST[method] or scarce_class:
             continue
-        probabilities = np.empty(scores.shape)
+        fitted = np.empty(scores.shape)
         for fold in np.unique(folds):
             here = folds == fold
-            fitted = fit_calibration(method, scores[~here], truth[~here], exclusive)
-            probabilities[here] = fitted.probabilities(scores[here], exclusive)
-        tried.append((log_loss(probabilities, truth, exclusive), method, probabilities))
-    if not tried:
-        return Calibration.none(scores.shape[1]), Calibration.none(scores.shape[1]).probabilities(scores, exclusive)
-    _, method, probabilities = min(tried, key=lambda one: one[0])
-    return fit_calibration(method, scores, truth, exclusive), probabilities
+            calibration = fit_calibration(method, scores[~here], truth[~here], exclusive)
+            fitted[here] = calibration.probabilities(scores[here], exclusive)
+        gains = _losses(plain, truth, exclusive) - _losses(fitted, truth, exclusive)
+        if len(methods) == 1 or gains.mean() > max(gained, float(gains.std() / len(gains) ** 0.5)):
+            best, probabilities, gained = method, fitted, float(gains.mean())
+    return fit_calibration(best, scores, truth, exclusive), probabilities
 
 
-def log_loss(probabilities: NDArray, truth: NDArray[np.bool_], exclusive: bool) -> float:
+def log_loss(probabilities: NDArray, truth: NDArray[np.bool_], exclusive: bool, *, balanced: bool = False) -> float:
     """Return the mean negative logarithm of the probability of what is true, over examples, in nats.
 
-    Of classes that do not exclude each other, also over classes.
+    Of classes that do not exclude each other, also over classes. `balanced`: each class counts alike, and of classes
+    that do not exclude each other having it as much as not.
     """
-    return _cross_entropy(probabilities, truth.astype(np.float64), exclusive)
+    if not balanced:
+        return _cross_entropy(probabilities, truth.astype(np.float64), exclusive)
+    kept = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    sides = [(-np.log(kept), truth)] if exclusive else [(-np.log(kept), truth), (-np.log(1 - kept), ~truth)]
+    means = [losses[rows, place].mean() for losses, has in sides for place, rows in enumerate(has.T) if rows.any()]
+    return float(np.mean(means))
 
 
 def brier_score(probabilities: NDArray, truth: NDArray[np.bool_], exclusive: bool) -> float:
@@ -253,10 +264,16 @@ def _squashed(scores: NDArray[np.float64], exclusive: bool) -> NDArray[np.float6
 
 
 def _cross_entropy(probabilities: NDArray, targets: NDArray[np.float64], exclusive: bool) -> float:
+    return float(_losses(probabilities, targets, exclusive).mean())
+
+
+def _losses(probabilities: NDArray, targets: NDArray, exclusive: bool) -> NDArray[np.float64]:
+    """Return the cross entropy of each example, of classes that do not exclude each other averaged over them."""
     kept = np.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
     if exclusive:
-        return float(-(targets * np.log(kept)).sum(axis=1).mean())
-    return float(-(targets * np.log(kept) + (1 - targets) * np.log(1 - kept)).mean())
+        return np.asarray(-(targets * np.log(kept)).sum(axis=1))
+    told = targets.astype(np.float64)
+    return np.asarray(-(told * np.log(kept) + (1 - told) * np.log(1 - kept)).mean(axis=1))
 
 
 def _isotonic(sure: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -36,6 +36,7 @@ __all__ = [
     "decided",
     "fit_head",
     "learn",
+    "require_examples",
     "zero_shot",
 ]
 
@@ -197,7 +198,7 @@ def learn(
     """
     settings = settings or LearningSettings()
     groups = np.arange(len(truth)) if groups is None else groups
-    _check(vectors, truth, classes, kind)
+    require_examples(truth, classes, kind)
     folds = make_folds(truth, groups, settings.folds, classes, settings.seed)
     with _one_thread():
         return _learned(vectors, truth, classes, kind, signature, folds, settings, progress)
@@ -226,7 +227,8 @@ def _learned(
             progress()
     for place in range(len(settings.strengths)):
         plain = Calibration.none(len(classes)).probabilities(scores[place], exclusive)
-        tried.append((log_loss(plain, truth, exclusive), place, scores[place]))
+        loss = log_loss(plain, truth, exclusive, balanced=settings.balanced)
+        tried.append((loss, place, scores[place]))
     _, best, out_of_fold = min(tried, key=lambda one: one[:2])
     calibration, _ = best_calibration(out_of_fold, truth, exclusive, folds, settings.methods)
     *_, (weights, bias) = _path(inside, truth, kind, settings, settings.strengths[: best + 1])
@@ -270,7 +272,7 @@ def cross_validate(
     """
     settings = settings or LearningSettings()
     groups = np.arange(len(truth)) if groups is None else groups
-    _check(vectors, truth, classes, kind)
+    require_examples(truth, classes, kind)
     folds = make_folds(truth, groups, settings.folds, classes, settings.seed)
     probabilities = np.empty(truth.shape)
     for fold in range(folds.max() + 1):
@@ -327,10 +329,10 @@ def _one_thread() -> AbstractContextManager[Any]:
     return limited
 
 
-def _check(vectors: NDArray, truth: NDArray[np.bool_], classes: Sequence[str], kind: Kind) -> None:
-    """Raise `InputError` for too few examples, `ValueError` for what no caller should give."""
-    if vectors.ndim != 2 or truth.shape != (len(vectors), len(classes)):
-        raise ValueError(f"vectors {vectors.shape} and truth {truth.shape} of {len(classes)} classes do not fit")
+def require_examples(truth: NDArray[np.bool_], classes: Sequence[str], kind: Kind) -> None:
+    """Raise `InputError` for too few examples of a class, `ValueError` for a truth that is none; as of `learn`."""
+    if truth.shape[1:] != (len(classes),):
+        raise ValueError(f"truth {truth.shape} does not fit {len(classes)} classes")
     if kind != "multilabel" and len(classes) < 2:
         raise InputError(f"only one class, {classes[0] if classes else '-'!r}; label examples of another, too")
     if kind != "multilabel" and not (truth.sum(axis=1) == 1).all():

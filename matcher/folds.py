@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["joined", "make_folds", "near_duplicates", "numbered", "small_print", "splittable"]
+__all__ = ["SIDE", "joined", "make_folds", "near_duplicates", "numbered", "small_print", "splittable"]
 
 SIDE = 32
 """Rows and columns of what pictures are compared by."""
