@@ -54,14 +54,14 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--draws", type=int, default=10, help="of examples (default: 10)")
     parser.add_argument("--examples", default=",".join(map(str, _EXAMPLES)), help="how many a class")
     parser.add_argument("--strengths", help="inverse strengths of the penalty to choose among (default: calque's)")
-    parser.add_argument("--balanced", action="store_true", help="count classes alike")
+    parser.add_argument("--as-frequent", action="store_true", help="count classes by how many examples they have")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="draw the curves")
     parser.add_argument("--cache", type=Path, metavar="FOLDER", help="keep vectors there, and take them from there")
     options = parser.parse_args(words)
-    settings = LearningSettings(balanced=options.balanced)
+    settings = LearningSettings(balanced=not options.as_frequent)
     if options.strengths:
         strengths = tuple(float(value) for value in options.strengths.split(","))
-        settings = LearningSettings(strengths=strengths, balanced=options.balanced)
+        settings = LearningSettings(strengths=strengths, balanced=not options.as_frequent)
     host = machine()
     print(" · ".join(f"{name} {value}" for name, value in host.items()))
     results = [

@@ -89,7 +89,10 @@ def learning_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "fold among those for which there are enough examples.",
         ),
         click.option(
-            "--balanced", is_flag=True, help="Count each class alike in learning, however many examples it has."
+            "--balanced/--as-frequent",
+            default=True,
+            show_default=True,
+            help="Count each class alike in learning, or by how many examples it has.",
         ),
         click.option(
             "--folds",

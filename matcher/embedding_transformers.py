@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.utils import logging
 
@@ -109,6 +110,17 @@ class Transformer:
     def at_once(self) -> int:
         """See `matcher.embedding.Embedder`."""
         return _BATCH if device() == "cuda" else 1
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """See `matcher.finetuning.Trainable`."""
+        network: torch.nn.Module = self._network
+        return network
+
+    def differentiable(self, pictures: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """See `matcher.finetuning.Trainable`."""
+        shown = torch.from_numpy(np.stack([self._shown(picture) for picture in pictures])).to(device())
+        return functional.normalize(self._features(shown).float(), dim=1)
 
     def embed(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """See `matcher.embedding.Embedder`; `CalqueError` if the GPU has too little memory for one picture."""
