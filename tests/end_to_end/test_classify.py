@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from cli.errors import explain
 from cli.main import calque as group
+from matcher.errors import InputError
 from tests.conftest import REPOSITORY
 
 WOOD, STONE, SKY = (120, 70, 20), (128, 128, 128), (90, 150, 230)
@@ -237,10 +239,12 @@ def test_a_model_of_another_embedder_is_refused_with_both_signatures(trained, so
         run("classify", "apply", "--workers", "0", trained, sorted_pictures, "--model", "structure")
 
 
-def test_wrong_usage_ends_with_one_line(calque, trained, sorted_pictures, tmp_path):
-    done = calque("classify", "train", sorted_pictures / "wood", "-o", tmp_path / "x.h5")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "holds no folders called as classes" in done.stderr
+def test_wrong_usage_ends_with_one_line_and_writes_nothing(trained, sorted_pictures, tmp_path):
+    with pytest.raises(InputError, match="holds no folders called as classes") as raised:
+        run("classify", "train", sorted_pictures / "wood", "-o", tmp_path / "x.h5")
+    assert explain(raised.value).count("\n") == 0
+    with pytest.raises(InputError, match="there is no folder"):
+        run("classify", "train", sorted_pictures, "-o", tmp_path / "gone" / "x.h5")
     with pytest.raises(Exception, match="--write notes labels in the metadata of an index"):
         run("classify", "apply", trained, sorted_pictures, "--write", "kind")
     assert list(tmp_path.iterdir()) == []
@@ -260,3 +264,33 @@ def test_a_killed_training_leaves_no_file(sorted_pictures, tmp_path):
     )
     assert done.returncode == -signal.SIGKILL
     assert output.read_bytes() == b"what was there before"
+
+
+def test_a_network_is_trained_further_and_words_tell_classes(sorted_pictures, tmp_path):
+    pytest.importorskip("transformers")
+    from tests.checkpoints import write_checkpoint
+
+    clip = write_checkpoint("clip", tmp_path / "clip")
+    model = tmp_path / "tuned.h5"
+    words = ("--model", f"hf:{clip}", "--folds", "2", "--workers", "0", "--format", "json")
+    status, out, _ = run("classify", "train", sorted_pictures, "-o", model, "--fine-tune", "1", *words)
+    trained = json.loads(out)
+    assert status == 0
+    assert "+tuned(" in trained["embedder"]
+    status, out, _ = run("classify", "apply", model, sorted_pictures, "--workers", "0", "--format", "json")
+    assert (status, len(json.loads(out))) == (0, 39)
+    moved = clip.rename(tmp_path / "moved")
+    with pytest.raises(Exception, match="clip"):
+        run("classify", "apply", model, sorted_pictures, "--workers", "0")
+    assert run("classify", "apply", model, sorted_pictures, "--workers", "0", "--model", f"hf:{moved}")[0] == 0
+    with pytest.raises(Exception, match="has no network that can be trained further"):
+        run("classify", "apply", model, sorted_pictures, "--workers", "0", "--model", "palette")
+    told = ("--text-labels", "ship,cat,dog", "--model", f"hf:{moved}", "--format", "json")
+    status, out, _ = run("classify", "train", "-o", tmp_path / "words.h5", *told)
+    assert (status, json.loads(out)["classes"]) == (0, ["ship", "cat", "dog"])
+    status, out, _ = run(
+        "classify", "apply", tmp_path / "words.h5", sorted_pictures, "--workers", "0", "--format", "json"
+    )
+    assert {label for row in json.loads(out) for label in row["labels"]} <= {"ship", "cat", "dog"}
+    with pytest.raises(Exception, match="learned from words, not from examples"):
+        run("classify", "evaluate", tmp_path / "words.h5")

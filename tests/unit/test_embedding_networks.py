@@ -1,4 +1,4 @@
-"""Embedders that are networks: tiny models of each family, in the hub's own format, by the code that loads real ones."""
+"""Embedders that are networks: tiny models of each family, in the hub's own format, by the code for real ones."""
 
 from __future__ import annotations
 

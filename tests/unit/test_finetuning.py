@@ -12,6 +12,10 @@ transformers = pytest.importorskip("transformers")
 from matcher.classification import LearningSettings, decided  # noqa: E402 - after what may not be installed
 from matcher.errors import InputError, SettingsMismatch  # noqa: E402
 from matcher.finetuning import Trainable, Tuned, TuningSettings, learn_tuned, trainable_names, tune  # noqa: E402
+from matcher.registry import embedder_named  # noqa: E402
+from tests.checkpoints import write_checkpoint  # noqa: E402
+
+torch.set_num_threads(1)
 
 QUICK = TuningSettings(layers=2, rounds=30, rate=4e-3, batch=8)
 
@@ -132,3 +136,18 @@ def test_a_network_without_layers_is_refused():
 def test_settings_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="must be positive"):
         TuningSettings(layers=0)
+
+
+@pytest.mark.parametrize("family", ["dinov2", "vit", "convnext", "resnet", "clip", "siglip"])
+def test_checkpoints_of_each_family_are_trained_further_where_pictures_go(family, tmp_path):
+    embedder = embedder_named(f"hf:{write_checkpoint(family, tmp_path / family)}")
+    assert isinstance(embedder, Trainable)
+    pictures, truth = halves(12)
+    parameters = tune(embedder, pictures, truth, "binary", TuningSettings(layers=1, rounds=1, batch=6))
+    assert parameters
+    assert not any("text" in name for name in parameters)
+    before = embedder.embed(pictures)
+    np.testing.assert_allclose(embedder.differentiable(pictures).detach().cpu().numpy(), before, atol=1e-5)
+    tuned = Tuned(embedder, parameters)
+    assert np.abs(tuned.embed(pictures) - before).max() > 1e-6
+    assert tuned.signature.startswith(f"{embedder.signature}+tuned(")
