@@ -3,7 +3,7 @@
 A child process works on an index (creates it, adds, removes, notes, merges, links, traces, segments) and tells what it
 has been told is done. It is killed with SIGKILL: at a random moment, or at one of the fault points of `index.faults`.
 Then the index is opened, every byte checked, everything compared with what was acknowledged; searches are asked whose
-answers are known; long jobs are gone on with and compared. The same index is used, and killed, twenty times over.
+answers are known; long jobs are gone on with and compared. The same index is used, and killed, fifteen times over.
 
 ``--full`` limits the size of files instead, so that writes fail as on a full disk; ``--errors`` lets calls of the
 system fail (EIO). None of it is a power cut: the system's cache outlives the process.
@@ -64,7 +64,7 @@ POINTS_OF = {
 HARMS = ("kill", "full", "errors")
 """What can be done to a child."""
 
-_KILLS_OF_ONE_INDEX = 20
+_KILLS_OF_ONE_INDEX = 15
 _SMALL: tuple[tuple[Any, str, int], ...] = (
     (index.adding, "_BATCH_IMAGES", 2),
     (index.merging, "_FACTOR", 3),
@@ -202,7 +202,7 @@ def _trial(
 def _script(world: World, trial: int, operations: Sequence[str]) -> list[Operation]:
     """Return what a child is to do, drawn at random."""
     random = world.random
-    world.change_files(int(random.integers(1, 7)))
+    world.change_files(int(random.integers(1, 5)))
     script = [Operation("create")] if world.model is None else []
     held = sorted(world.model or {})
     quick = [kind for kind in ("compact", "note", "judge") if kind in operations]
@@ -218,7 +218,7 @@ def _script(world: World, trial: int, operations: Sequence[str]) -> list[Operati
             held = sorted(set(held) - set(names)) if kind == "remove" else held
         else:
             script.append(Operation(kind))
-    if long and random.random() < 0.5:
+    if long and random.random() < 0.35:
         script.append(Operation(str(random.choice(long)), (), f"job {trial}"))
     return script or [_addition(world, ".")]
 
