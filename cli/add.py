@@ -41,6 +41,14 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 @click.argument("sources", nargs=-1, metavar="[SOURCE...]")
 @workers_option
 @click.option(
+    "--time-limit",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    default=600.0,
+    show_default=True,
+    help="What a process may take for one page before it is ended and the page listed as failed.",
+)
+@click.option(
     "--work-size",
     type=click.IntRange(min=64),
     metavar="PX",
@@ -109,6 +117,7 @@ def add(
     index: Path,
     sources: tuple[str, ...],
     workers: int | None,
+    time_limit: float,
     work_size: int | None,
     profile: str | None,
     max_features: int | None,
@@ -176,6 +185,7 @@ def add(
                 zones=zones,
                 fetcher=Fetcher(allow_private=allow_private),
                 cluster=cluster,
+                seconds=time_limit,
             )
         report.failed += damaged
         problems = [(str(told.source), f"{told.image!r} is no image of the index") for told in opened.add_zones(zones)]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from index.zones import ZoneFinder
 
 __all__ = [
+    "SECONDS",
     "VOCABULARY_FILE",
     "Encoded",
     "EncoderFactory",
@@ -50,6 +51,9 @@ Seen = TypeVar("Seen")
 
 VOCABULARY_FILE = "vocabulary.h5"
 """Name, in an index's folder, of a vocabulary of its own."""
+
+SECONDS = 600.0
+"""What a worker process may take for one page by default: some hundred times what large ones take."""
 
 _WINDOW = 4
 """Batches' worth of pages that are read before they are given to a GPU, so that more are of one size."""
@@ -193,12 +197,18 @@ def _zoned(item: SourceItem, zones: ZoneFinder) -> SourceItem:
 
 
 def encode_all(
-    jobs: Iterable[Job], settings: Settings, factory: EncoderFactory, workers: int, cluster: Cluster | None = None
+    jobs: Iterable[Job],
+    settings: Settings,
+    factory: EncoderFactory,
+    workers: int,
+    cluster: Cluster | None = None,
+    seconds: float | None = SECONDS,
 ) -> Generator[tuple[Job, Encoded[EncodedImage] | Failed], None, None]:
     """Yield each job with its outcome, in order.
 
     From the workers of a cluster if there is one, or else from `workers` processes, or from this one if that is 0.
-    Where networks extract on a GPU, these only read, and this process alone uses it.
+    Where networks extract on a GPU, these only read, and this process alone uses it. A process that takes more than
+    `seconds` for a page is ended.
     """
     if cluster is not None:
         with cluster.pool(_encoding, (factory, settings), _file_of) as remote:
@@ -207,7 +217,7 @@ def encode_all(
     together = images_at_once(extractor_of(settings.extractor))
     prepare: Callable[..., Callable[[Job], Encoded]] = _encoding if together == 1 else _reading
     arguments = (factory, settings) if together == 1 else (settings,)
-    with closing(mapped(prepare, arguments, jobs, workers)) as outcomes:
+    with closing(mapped(prepare, arguments, jobs, workers, seconds)) as outcomes:
         yield from outcomes if together == 1 else _in_batches(outcomes, factory(settings), together)
 
 

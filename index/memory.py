@@ -15,7 +15,15 @@ from index.locks import waiting_lock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["give_back_memory", "huge_pages", "keep_freed_memory", "room_to_decode", "spare_memory"]
+__all__ = [
+    "bound_memory",
+    "give_back_memory",
+    "huge_pages",
+    "keep_freed_memory",
+    "physical_memory",
+    "room_to_decode",
+    "spare_memory",
+]
 
 _LARGE = 16_000_000
 """Pixels, to decode which takes some 80 MB, beyond which room is made first."""
@@ -35,6 +43,27 @@ def spare_memory() -> None:
     arena_max = -8  # malloc.h
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(arena_max, 2)
+
+
+def physical_memory() -> int:
+    """Return how many bytes of memory this machine has; where that cannot be told, 16 GiB."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 16 << 30
+
+
+def bound_memory(more: int) -> None:
+    """Let this process have `more` bytes of addresses than now; where a system knows no such bound, none.
+
+    What a damaged file asks for beyond that is a `MemoryError` of its own, instead of the end of a process that the
+    system chooses.
+    """
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        present = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (present + more, present + more))
 
 
 def give_back_memory() -> None:

@@ -24,6 +24,7 @@ from index.detections import ALL_LABELS
 from index.durable import TEMPORARY_SUFFIX, fsync_folder, naming_full_disk
 from index.faults import reach
 from index.intake import (
+    SECONDS,
     VOCABULARY_FILE,
     EncoderFactory,
     default_encoder,
@@ -213,6 +214,7 @@ class Index(Contents):
         zones: ZoneFinder | None = None,
         fetcher: Fetcher | None = None,
         cluster: Cluster | None = None,
+        seconds: float | None = SECONDS,
     ) -> AddReport:
         """Bring the index up to date with `sources`: add what is new, replace what has changed.
 
@@ -232,6 +234,8 @@ class Index(Contents):
             Fetches what manifests name, by default politely and from public servers only.
         cluster : Cluster, optional
             Whose workers encode, rather than processes of this machine; they must see `sources` by the same paths.
+        seconds : float, optional
+            What a process of this machine may take for one page, which fails if it takes more; None for any time.
 
         Raises
         ------
@@ -251,7 +255,10 @@ class Index(Contents):
         planned = plan(sources, self._catalogue, report.skipped, library, zones)
         ready = fetched(planned.jobs, self._catalogue, zones)
         try:
-            with closing(fetcher), closing(encode_all(ready, self.settings, factory, workers, cluster)) as outcomes:
+            with (
+                closing(fetcher),
+                closing(encode_all(ready, self.settings, factory, workers, cluster, seconds)) as outcomes,
+            ):
                 Addition(self._catalogue, self._files, planned, report).write(outcomes, progress)
         finally:
             self._segments = None

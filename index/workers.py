@@ -1,6 +1,7 @@
 """A pool of processes that encode files, and that outlives any of them.
 
-A file that crashes its process (a decoder's bug, too little memory) costs that file, not the job: each worker does
+A file that crashes its process (a decoder's bug, too little memory), or that takes too long, costs that file, not the
+job: each worker does
 its tasks in turn, so the first one that it has not answered is the culprit. It gets a second chance with no other
 task beside it, since a process killed for want of memory need not be the one that wanted it.
 """
@@ -8,15 +9,17 @@ task beside it, since a process killed for want of memory need not be the one th
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
-from index.memory import huge_pages, keep_freed_memory
+from index.memory import bound_memory, huge_pages, keep_freed_memory, physical_memory
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
@@ -128,6 +131,8 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.tasks: deque[int] = deque()
         self.ready = False
+        self.begun = 0.0
+        """When it began the first of its tasks, on the monotonic clock."""
         self.process = context.Process(target=_work, args=(theirs, prepare, arguments), daemon=True)
         with _interrupts_blocked(), huge_pages():
             self.process.start()
@@ -138,16 +143,27 @@ class _Worker:
         self.process.terminate()
         self.process.join()
 
+    def kill(self) -> None:
+        self.pipe.close()
+        self.process.kill()  # what hangs in a decoder may be deaf
+        self.process.join()
+
 
 class WorkerPool(Generic[Task, Result]):
     """Processes that each call ``prepare(*arguments)`` once and then the function it returns on task after task.
 
-    `prepare`, tasks and results must be picklable. Leaving the ``with`` block stops the processes.
+    `prepare`, tasks and results must be picklable. Leaving the ``with`` block stops the processes. A task that takes
+    more than `seconds`, if they are given, fails, and its process is ended.
     """
 
     def __init__(
-        self, prepare: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], workers: int
+        self,
+        prepare: Callable[..., Callable[[Task], Result]],
+        arguments: tuple[Any, ...],
+        workers: int,
+        seconds: float | None = None,
     ) -> None:
+        self._seconds = seconds
         self._prepare = prepare
         self._arguments = arguments
         self._wanted = max(1, workers)
@@ -186,6 +202,8 @@ class WorkerPool(Generic[Task, Result]):
         """See `Crew`."""
         worker = self._idle()
         assert worker is not None
+        if not worker.tasks:
+            worker.begun = time.monotonic()
         worker.tasks.append(number)
         with contextlib.suppress(OSError):  # the pipe of a dead worker; its end is noticed when it is next read
             worker.pipe.send((number, task))
@@ -193,13 +211,18 @@ class WorkerPool(Generic[Task, Result]):
     def answers(self) -> Iterator[tuple[int, Result | Failed | Killed]]:
         """See `Crew`."""
         busy = {worker.pipe: worker for worker in self._workers if worker.tasks}
-        for pipe in wait(list(busy)):
+        answering = wait(list(busy), self._patience(busy.values()))
+        for worker in [worker for worker in busy.values() if worker.pipe not in answering]:
+            if self._left(worker) <= 0:
+                yield from self._give_up(worker)
+        for pipe in answering:
             worker = busy[pipe]
             try:
                 number, answer = worker.pipe.recv()
             except (EOFError, OSError):
                 yield from self._bury(worker)
                 continue
+            worker.begun = time.monotonic()
             if number is not None:
                 worker.tasks.remove(number)
                 yield number, answer
@@ -207,6 +230,25 @@ class WorkerPool(Generic[Task, Result]):
                 raise answer
             else:
                 worker.ready = True
+
+    def _left(self, worker: _Worker) -> float:
+        """Return the seconds that a worker still has for its present task; starting takes as long as it takes."""
+        if self._seconds is None or not worker.ready:
+            return math.inf
+        return worker.begun + self._seconds - time.monotonic()
+
+    def _patience(self, workers: Iterable[_Worker]) -> float | None:
+        left = min(map(self._left, workers), default=math.inf)
+        return None if left == math.inf else max(0.0, left)
+
+    def _give_up(self, worker: _Worker) -> Iterator[tuple[int, Failed | Killed]]:
+        """End a worker whose present task takes too long, and yield its tasks."""
+        self._workers.remove(worker)
+        worker.kill()
+        first, *others = worker.tasks
+        yield first, Failed(f"takes more than {self._seconds:.0f} s to read; convert it, or allow it more time")
+        for number in others:
+            yield number, Killed("", blamed=False)
 
     def _bury(self, worker: _Worker) -> Iterator[tuple[int, Killed]]:
         """Take out a worker that has died, and yield its tasks: the first of them is what it died of."""
@@ -230,11 +272,18 @@ class WorkerPool(Generic[Task, Result]):
 
 
 def mapped(
-    prepare: Callable[..., Callable[[Task], Result]], arguments: tuple[Any, ...], tasks: Iterable[Task], workers: int
+    prepare: Callable[..., Callable[[Task], Result]],
+    arguments: tuple[Any, ...],
+    tasks: Iterable[Task],
+    workers: int,
+    seconds: float | None = None,
 ) -> Generator[tuple[Task, Result | Failed], None, None]:
-    """Yield each task with its result, in their order, from a pool of `workers`, or from this process if that is 0."""
+    """Yield each task with its result, in their order, from a pool of `workers`, or from this process if that is 0.
+
+    `seconds` bounds what a task of a worker may take.
+    """
     if workers:
-        with WorkerPool(prepare, arguments, workers) as pool:
+        with WorkerPool(prepare, arguments, workers, seconds) as pool:
             yield from pool.map(tasks)
         return
     function = prepare(*arguments)
@@ -289,6 +338,7 @@ def _work(pipe: Connection, prepare: Callable[..., Callable[[Any], Any]], argume
         except Exception as error:
             pipe.send((None, error))
             return
+        bound_memory(physical_memory())
         pipe.send((None, None))
         while True:
             number, task = pipe.recv()

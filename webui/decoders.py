@@ -10,6 +10,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from index.memory import bound_memory
 from index.workers import Failed, attempt
 from matcher.errors import InputError
 
@@ -129,18 +130,8 @@ def _work(pipe: Connection, memory: int) -> None:
     import webui.drawing  # what tasks need, before the bound is set  # noqa: F401
 
     cv2.setNumThreads(1)
-    _bound(memory)
+    bound_memory(memory)
     with contextlib.suppress(EOFError, OSError):  # the parent has gone
         while True:
             function, arguments = pipe.recv()
             pipe.send(attempt(lambda given, called=function: called(*given), arguments))  # type: ignore[misc]
-
-
-def _bound(memory: int) -> None:
-    """Let this process have `memory` bytes of addresses more than now; where a system knows no such bound, none."""
-    with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
-
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - no path of ours
-            present = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (present + memory, present + memory))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -327,15 +328,18 @@ def square(number: int) -> int:
         raise ZeroDivisionError("three")
     if number in (5, 6):
         os._exit(number)
+    while number == 9:
+        time.sleep(1)  # as a decoder may that goes in circles
     return number * number
 
 
 def test_pool_keeps_order_and_survives_its_workers() -> None:
-    with WorkerPool(squares, (), 2) as pool:
+    with WorkerPool(squares, (), 2, seconds=4) as pool:
         outcomes = list(pool.map(range(30)))
     assert [task for task, _ in outcomes] == list(range(30))
     failed = {task: outcome.reason for task, outcome in outcomes if isinstance(outcome, Failed)}
-    assert failed.keys() == {3, 5, 6}
+    assert failed.keys() == {3, 5, 6, 9}
+    assert failed[9] == "takes more than 4 s to read; convert it, or allow it more time"
     assert failed[3] == "ZeroDivisionError: three"
     assert "status 5" in failed[5]
     assert all(outcome == task * task for task, outcome in outcomes if task not in failed)
