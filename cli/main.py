@@ -25,6 +25,7 @@ COMMANDS: CommandTable = {
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
     "embed": ("cli.embed", "Turn images into vectors, so that what is alike lies near."),
     "segment": ("cli.segment", "Find illustrations, ornaments, initials and text on pages."),
+    "faces": ("cli.faces", "Cut faces out of the images of an index, all alike, and average them."),
     "detect": ("cli.detect", "Find objects, faces or what a phrase says in pictures, and keep where they are."),
     "classify": ("cli.classify", "Learn classes of pictures from a few examples, and tell them everywhere."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
@@ -37,7 +38,7 @@ COMMANDS: CommandTable = {
     "serve": ("webui.command", "Show indexes on a page in the browser: draw a box, see where else it is."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
-_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed", "detect")
+_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed", "detect", "faces")
 _INTERRUPTED = 130
 
 

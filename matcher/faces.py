@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from matcher.images import Scan
 
-__all__ = ["FACE", "YuNet", "aligned_face", "average", "has_face"]
+__all__ = ["FACE", "YuNet", "aligned_face", "average_face", "has_face", "levelled"]
 
 FACE = "face"
 """The only label that there is."""
@@ -36,6 +36,8 @@ _TEMPLATE = np.array([[0.341, 0.462], [0.656, 0.460], [0.500, 0.641], [0.370, 0.
 """Where the landmarks of an aligned face lie, as shares of its side, before it is drawn smaller to show the head."""
 _HEAD = 0.62
 """Part of the side that the face takes up: the rest shows hair, chin and collar."""
+_BRIGHTNESS, _CONTRAST, _FLAT = 128.0, 45.0, 8.0
+"""Mean and deviation of a face's tones when faces are averaged, and the least deviation that is not grain."""
 
 
 class YuNet:
@@ -141,12 +143,26 @@ def aligned_face(scan: Scan, landmarks: NDArray, side: int = 256) -> NDArray[np.
     )
 
 
-def average(pictures: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Return the mean of pictures of one shape; `ValueError` if there are none."""
+def levelled(face: NDArray) -> NDArray[np.float64]:
+    """Return a face, shape (side, side, 3), with the brightness and the contrast that all faces get.
+
+    Averaged as they are, dark prints would only dim and pale ones only wash out. The tones around the features count,
+    not those of hats and grounds.
+    """
+    side = face.shape[0]
+    edge = round(side * (1 - _HEAD) / 2)
+    middle = face[edge : side - edge, edge : side - edge].astype(np.float64)
+    factor = _CONTRAST / max(float(middle.std()), _FLAT)
+    return np.asarray((face - middle.mean()) * factor + _BRIGHTNESS)
+
+
+def average_face(faces: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return the mean of faces of one size, each `levelled` first, and so itself; `ValueError` if there are none."""
     total: NDArray[np.float64] | None = None
     count = 0
-    for count, picture in enumerate(pictures, start=1):  # noqa: B007
-        total = picture.astype(np.float64) if total is None else total + picture
+    for face in faces:
+        total = levelled(face) if total is None else total + levelled(face)
+        count += 1
     if total is None:
         raise ValueError("there is no average of nothing")
-    return np.round(total / count).astype(np.uint8)
+    return np.clip(np.round(levelled(total / count)), 0, 255).astype(np.uint8)

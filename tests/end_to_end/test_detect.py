@@ -286,3 +286,41 @@ def test_what_does_not_go_together_is_told(seen: Path, run: Callable[..., Done],
     done = run(*(seen if word == "INDEX" else word for word in words))
     assert done.status == 2
     assert told in done.err
+
+
+def test_faces_are_cut_out_alike_and_averaged(
+    shared_data: Path, run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALQUE_MODELS", str(shared_data / "weights"))
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    portrait = cv2.imread(str(shared_data / "various" / "BSDS500__302003.jpg"))
+    turn = cv2.getRotationMatrix2D((160, 240), -30, 1.0)  # clockwise
+    cv2.imwrite(str(scans / "upright.png"), portrait)
+    cv2.imwrite(str(scans / "leaning.png"), cv2.warpAffine(portrait, turn, (321, 481), borderValue=(90, 90, 90)))
+    cv2.imwrite(str(scans / "empty.png"), np.full((200, 200, 3), 128, np.uint8))
+    index, out = tmp_path / "i.calque", tmp_path / "faces"
+    assert run("add", index, scans, "--no-layout", "--workers", 0).status == 0
+    done = run("faces", index, "-o", out, "--workers", 0, "--size", 128, "--format", "json")
+    assert done.status == 0
+    leaning, upright = sorted(json.loads(done.out), key=lambda row: row["image"])
+    assert (leaning["tilt"] - upright["tilt"]) == pytest.approx(30, abs=8)
+    assert 0.4 < upright["height_share"] < 0.7
+    assert "3 images looked at, 2 faces on 2 of them; 0 failed" in done.err
+    faces = [cv2.imread(str(out / row["file"])) for row in (upright, leaning)]
+    assert {face.shape for face in faces} == {(128, 128, 3)}
+    middle = [face[30:100, 30:100].astype(float).ravel() for face in faces]
+    alike = np.corrcoef(*middle)[0, 1]
+    lying = cv2.warpAffine(faces[1], cv2.getRotationMatrix2D((64, 64), -30, 1.0), (128, 128))
+    assert alike > 0.6, "turned upright, they are the same picture"
+    assert alike > np.corrcoef(middle[0], lying[30:100, 30:100].ravel())[0, 1] + 0.3
+    average = cv2.imread(str(out / "average.png"))
+    assert np.corrcoef(average[30:100, 30:100].ravel(), middle[0])[0, 1] > 0.8
+    assert "faces.html" in done.err
+    assert (out / "faces.html").read_text("utf-8").count("<figure>") == 3
+    with (out / "faces.csv").open() as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [upright["file"], leaning["file"]][::-1]
+    chosen = run("faces", index, "--max-tilt", 15, "--format", "json")
+    assert [row["image"] for row in json.loads(chosen.out)] == [upright["image"]]
+    none = run("faces", index, "--where", "image~empty")
+    assert (none.status, none.out) == (1, "")

@@ -16,7 +16,7 @@ from matcher.detection_drawings import colour_of, drawn
 from matcher.detection_onnx import COCO_CLASSES, OnnxObjects
 from matcher.detectors import DETECTORS, detector_named
 from matcher.errors import InputError
-from matcher.faces import YuNet, aligned_face, average
+from matcher.faces import YuNet, aligned_face, average_face
 from matcher.images import Scan, read_image
 from matcher.types import Region, Transform
 from tests.onnx_models import NAMES, fixed, seeing
@@ -250,11 +250,18 @@ def test_faces_are_brought_upright_to_one_place_and_size() -> None:
     assert places[0][2] == pytest.approx([63.5, 63.5 + 0.62 * 0.141 * 128], abs=2)
 
 
-def test_the_average_of_pictures() -> None:
-    black, white = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)
-    assert average([black, white, white]).tolist() == np.full((4, 4, 3), 170).tolist()
+def test_the_average_face_is_of_tones_brought_to_one_level() -> None:
+    """A dark and a pale print of one face weigh the same, and their average shows it with neither's tones."""
+    face = np.zeros((64, 64, 3), np.uint8)
+    face[20:44, 20:44] = np.random.default_rng(2).integers(0, 256, (24, 24, 1))
+    dark, pale = (face * 0.3).astype(np.uint8), (face * 0.3 + 170).astype(np.uint8)
+    both, one = average_face([dark, pale]), average_face([dark])
+    assert np.abs(both.astype(int) - one).mean() < 2
+    assert one[20:44, 20:44].std() > 1.9 * dark[20:44, 20:44].std()
+    other = np.rot90(face)
+    assert np.abs(average_face([face, other]).astype(int) - average_face([other, face])).max() == 0
     with pytest.raises(ValueError, match="of nothing"):
-        average([])
+        average_face([])
 
 
 # Drawings
