@@ -217,16 +217,15 @@ class Imaging:
             with suppress(FileNotFoundError):
                 return target.read_bytes()
             factor = self._level(picture, asked)
-            if tile is not None:
+            if tile is not None and not _is_had_soon(picture, factor):
                 await self._tiles(picture, folder, target)
-            elif (folder / ("overview.jpg" if factor is None else _ALL_TILES)).exists():
-                await self.make(picture, target, render, folder, picture.size, asked, factor, target)
-            elif factor is None and picture.width * picture.height > _QUICK_PIXELS:
-                await self._overview(picture, folder)
+            elif tile is None and await self._has_level(picture, folder, factor):
                 await self.make(picture, target, render, folder, picture.size, asked, factor, target)
             else:
                 of_file = picture.source, picture.page, picture.size
                 await self.make(picture, target, render_from_file, *of_file, asked, target)
+                if tile is not None:
+                    self._begin_tiles(picture, folder)
             return target.read_bytes()
 
     async def make(self, picture: Picture, target: Path, function: Callable[..., Any], *arguments: object) -> Any:
@@ -245,23 +244,31 @@ class Imaging:
         if not done.cancelled() and done.exception() is None and picture.folder is None:
             asyncio.get_running_loop().run_in_executor(None, self.folders.grew, picture.key)
 
-    async def _overview(self, picture: Picture, folder: Path) -> None:
+    async def _has_level(self, picture: Picture, folder: Path, factor: int | None) -> bool:
+        """Tell whether a level is there to cut parts out of: of a large picture the overview is made for that."""
+        if factor is not None:
+            return (folder / _ALL_TILES).exists()
         target = folder / "overview.jpg"
-        if not target.exists():
+        if not target.exists() and _is_large(picture):
             await self.make(picture, target, make_overview, picture.source, picture.page, folder, picture.size)
+        return target.exists()
 
     async def _tiles(self, picture: Picture, folder: Path, tile: Path) -> None:
         """Wait until a tile is there that was not."""
-        complete = folder / _ALL_TILES
-        making = asyncio.ensure_future(
-            self.make(picture, complete, make_tiles, picture.source, picture.page, folder, picture.size)
-        )
+        making = self._begin_tiles(picture, folder)
         while not making.done() and not tile.exists():
             await asyncio.wait([making], timeout=_POLL_SECONDS)
         if making.done():
             making.result()
-        else:
-            making.add_done_callback(lambda done: done.exception())  # told to whoever waits for all of them
+
+    def _begin_tiles(self, picture: Picture, folder: Path) -> asyncio.Future[Any]:
+        """Have all tiles made."""
+        of_file = picture.source, picture.page
+        making = asyncio.ensure_future(
+            self.make(picture, folder / _ALL_TILES, make_tiles, *of_file, folder, picture.size)
+        )
+        making.add_done_callback(lambda done: done.cancelled() or done.exception())  # told to whoever waits
+        return making
 
     @staticmethod
     def _level(picture: Picture, asked: Rendering) -> int | None:
@@ -284,6 +291,16 @@ class Imaging:
         if x % side or y % side or (width, height) != whole or asked.size != size:
             return None
         return f"tiles/{factor}/{x // side}-{y // side}.jpg"
+
+
+def _is_large(picture: Picture) -> bool:
+    return picture.width * picture.height > _QUICK_PIXELS
+
+
+def _is_had_soon(picture: Picture, factor: int | None) -> bool:
+    """Tell whether a level of a large picture is had long before all of it: decoders of JPEG reduce on the way."""
+    coarse = factor is not None and factor >= 4
+    return coarse and _is_large(picture) and picture.source.suffix.lower() in (".jpg", ".jpeg")
 
 
 def information(picture: Picture) -> dict[str, Any]:
