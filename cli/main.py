@@ -24,6 +24,7 @@ COMMANDS: CommandTable = {
     "trace": ("cli.trace", "Look for every picture of a collection in another."),
     "compare": ("cli.compare", "Compare two images: verdict, transform, drawn proof."),
     "embed": ("cli.embed", "Turn images into vectors, so that what is alike lies near."),
+    "similar": ("cli.similar", "Find what looks like a picture, or like what words or a colour say."),
     "segment": ("cli.segment", "Find illustrations, ornaments, initials and text on pages."),
     "faces": ("cli.faces", "Cut faces out of the images of an index, all alike, and average them."),
     "detect": ("cli.detect", "Find objects, faces or what a phrase says in pictures, and keep where they are."),

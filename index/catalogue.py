@@ -331,6 +331,10 @@ class Catalogue(Database):
         """Return the image that is page `page` of the file at an absolute path."""
         return next(self._images("path = ? AND page = ?", to_sql(path), page), None)
 
+    def named(self, name: str, page: int) -> ImageRecord | None:
+        """Return the image called `name` that is page `page` of its file, the first one if there are several."""
+        return next(self._images("name = ? AND page = ? ORDER BY id", to_sql(name), page), None)
+
     def neighbours(self, record: ImageRecord, many: int) -> list[ImageRecord]:
         """Return the images with features of the same folder, or document, that are nearest by id, at most `many`."""
         folder = PurePath(record.path).parent

@@ -115,6 +115,10 @@ class Contents:
         same = record is not None and (record.n_bytes, record.mtime_ns) == (now.st_size, now.st_mtime_ns)
         return record if same else None
 
+    def named(self, name: str, page: int = 0) -> ImageRecord | None:
+        """Return a page of the image called `name`, as it was found under its source, None if there is none."""
+        return self._catalogue.named(name, page)
+
     def neighbours(self, image_id: int, many: int) -> list[ImageRecord]:
         """Return the scans next to an image: of its folder or document, the nearest by id, at most `many`."""
         return self._catalogue.neighbours(self.image(image_id), many)

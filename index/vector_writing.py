@@ -15,6 +15,7 @@ from index.durable import TEMPORARY_SUFFIX
 from index.faults import reach
 from index.locks import WriterLock
 from index.merging import Load, bins, next_merge
+from index.nearest import CELLS_SUFFIX, EXACT, has_cells, write_cells
 from index.vector_files import SUFFIX, Rows, VectorFile, write_vectors
 from index.vectors import VECTORS, VERSION, StoredModel, damaged_vectors, database_of, file_of, models_in
 from matcher.errors import CalqueError, InputError, SettingsMismatch
@@ -114,6 +115,7 @@ class VectorWriter(DatabaseFile):
         """Do the merges of files that are due, leaving out what is not `known` any more."""
         while names := next_merge(self._loads(model)):
             self._merged(model, names, known)
+        self._write_cells(model)
 
     def compact(self, known: Living) -> None:
         """Merge everything into the fewest files, without what is not `known` any more."""
@@ -124,8 +126,8 @@ class VectorWriter(DatabaseFile):
                 loads.append(Load(name, int(alive.sum()), len(alive), not alive.all()))
             for names in bins(loads):
                 self._merged(model, names, known)
-        with suppress(CalqueError):
-            self._db.vacuum()
+            self._write_cells(model)
+        self._db.vacuum()
 
     def forget(self, name: str) -> None:
         """Forget all vectors of the models called `name`; `InputError` if there are none."""
@@ -154,12 +156,21 @@ class VectorWriter(DatabaseFile):
         known = {file_of(self._folder, model, name) for model in models for name in self._names(model)}
         for folder in (child for child in (self._folder / VECTORS).iterdir() if child.is_dir()):
             for file in list(folder.iterdir()):
-                if file.name.endswith((SUFFIX, TEMPORARY_SUFFIX)) and file not in known:
+                ours = file.name.endswith((SUFFIX, CELLS_SUFFIX, TEMPORARY_SUFFIX))
+                if ours and file.with_suffix(SUFFIX) not in known:
                     with suppress(PermissionError):  # on Windows, a file that a reader has mapped: next time
                         file.unlink()
             if folder.name not in {model.folder for model in models}:
                 with suppress(OSError):  # with other things in it
                     folder.rmdir()
+
+    def _write_cells(self, model: StoredModel) -> None:
+        """Write what is needed to look through many vectors quickly, once there are so many."""
+        files = [VectorFile.open(file_of(self._folder, model, name)) for name in self._names(model)]
+        if sum(map(len, files)) * model.size > EXACT:
+            for file in files:
+                if has_cells(file):
+                    write_cells(file)
 
     def _names(self, model: StoredModel) -> list[str]:
         return [name for (name,) in self._db.rows("SELECT name FROM files WHERE model = ? ORDER BY name", model.id)]
