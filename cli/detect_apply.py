@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from index.store import Index
     from matcher.detection import Detector
 
-__all__ = ["apply", "is_index", "model_option", "phrase_option"]
+__all__ = ["apply", "is_index", "model_option", "outline_option", "phrase_option"]
 
 model_option = click.option(
     "--model",
@@ -41,10 +41,24 @@ phrase_option = click.option(
 )
 
 
+outline_option = click.option(
+    "--outline",
+    "outliner",
+    metavar="NAME[:PATH]",
+    help="Look only inside the outline of a thing, which this finds in its box: sam (docs/detection.md).",
+)
+
+
 @click.command(hidden=True)
 @click.argument("sources", nargs=-1, required=True, metavar="INDEX|SOURCE...")
 @model_option
 @phrase_option
+@click.option(
+    "--outline",
+    "outliner",
+    metavar="NAME[:PATH]",
+    help="Give each box the outline of what is in it, too: sam (docs/detection.md).",
+)
 @click.option(
     "--min-score",
     type=click.FloatRange(0, 1),
@@ -83,6 +97,7 @@ def apply(
     sources: tuple[str, ...],
     model: str | None,
     phrases: tuple[str, ...],
+    outliner: str | None,
     min_score: float | None,
     counts: bool,
     output: Path | None,
@@ -122,7 +137,7 @@ def apply(
 
     indexes = [source for source in sources if is_index(source)]
     _check_usage(sources, indexes, form, output, where, counts)
-    asked, detector = ask(model or (PHRASE_DETECTOR if phrases else DETECTOR), phrases, min_score)
+    asked, detector = ask(model or (PHRASE_DETECTOR if phrases else DETECTOR), phrases, min_score, outliner or "")
     with ExitStack() as stack:
         tally = Tally(stack.enter_context(Progress("images", quiet=quiet)))
         if indexes:

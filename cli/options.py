@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
+    "POINT",
     "REGION",
     "allow_private_option",
     "device_option",
@@ -51,6 +52,23 @@ class _RegionType(click.ParamType):
 
 
 REGION = _RegionType()
+
+
+class _PointType(click.ParamType):
+    """A place typed as ``X,Y`` in pixels of the image."""
+
+    name = "point"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the two numbers that `value` spells."""
+        try:
+            x, y = (float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no place; give X,Y in pixels, such as 310,420", param, ctx)
+        return x, y
+
+
+POINT = _PointType()
 
 
 def _use_device(context: click.Context, param: click.Parameter, value: str | None) -> None:

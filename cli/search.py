@@ -22,7 +22,7 @@ from cli.options import (
 )
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
-from cli.search_things import asked_of_things, list_things, thing_options
+from cli.search_things import asked_at, asked_of_things, list_things, thing_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -111,6 +111,8 @@ def search(
     phrases: tuple[str, ...],
     model: str | None,
     min_score: float | None,
+    outliner: str | None,
+    point: tuple[float, float] | None,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -143,6 +145,7 @@ def search(
       calque search scans.calque photo.jpg --where "date<1920"
       calque search scans.calque photo.jpg --format iiif > manifest.json
       calque search scans.calque photo.jpg --detect person
+      calque search scans.calque photo.jpg --click 310,420
       calque search scans.calque --where "object=umbrella and score>0.6" --crops umbrellas/
     """
     require_one_place(scheduler, "--threads", threads)
@@ -161,6 +164,14 @@ def search(
         raise click.UsageError("give either an IMAGE or --queries FILE; or --where alone to list things")
     if things and (queries is not None or region is not None or each_region):
         raise click.UsageError("--detect and --phrase ask for things on IMAGE; leave --queries and regions out")
+    if point is not None and (things or region is not None):
+        raise click.UsageError("--click says where the thing is; leave --region, --detect and --phrase out")
+    if (point is not None or outliner is not None) and (queries is not None or each_region):
+        raise click.UsageError(
+            "--click and --outline ask for one thing on IMAGE; leave --queries and --each-region out"
+        )
+    if outliner is not None and not things and point is None and region is None:
+        raise click.UsageError("--outline draws around a thing; say which: --region, --click, --detect or --phrase")
     if not things and (model is not None or min_score is not None):
         raise click.UsageError("--model and --min-score are of --detect and --phrase; give one of them")
     if queries is not None and (region is not None or page or each_region):
@@ -184,7 +195,9 @@ def search(
             if not asked:
                 click.echo(one_line(f"calque: {image}: no pictures on it; ask for all of it"), err=True)
         if image is not None and things:
-            asked = list(asked_of_things(opened, image, page, detect, phrases, model, min_score))
+            asked = list(asked_of_things(opened, image, page, detect, phrases, model, min_score, outliner))
+        elif image is not None and (point is not None or outliner is not None):
+            asked = list(asked_at(image, page, region, point, outliner))
         if not opened.calibrated:
             click.echo("calque: with a vocabulary of its own an index gives more false alarms than it claims", err=True)
         if where is not None:

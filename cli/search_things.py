@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.detect_apply import model_option, phrase_option
+from cli.detect_apply import model_option, outline_option, phrase_option
 from cli.detect_output import write_seen
+from cli.options import POINT
 from cli.output import one_line
-from matcher.detectors import DETECTOR, PHRASE_DETECTOR
+from matcher.detectors import DETECTOR, OUTLINER, PHRASE_DETECTOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,16 +18,25 @@ if TYPE_CHECKING:
 
     from index.answers import Query
     from index.store import Index
+    from matcher.types import Region
 
-__all__ = ["asked_of_things", "list_things", "thing_options"]
+__all__ = ["asked_at", "asked_of_things", "list_things", "thing_options"]
 
 
 def thing_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--detect``, ``--phrase``, ``--model`` and ``--min-score`` to a command."""
+    """Add ``--detect``, ``--phrase``, ``--model``, ``--outline``, ``--click`` and ``--min-score`` to a command."""
     options = [
         click.option("--detect", metavar="LABEL", help="Ask for each thing of this kind on IMAGE, such as person."),
         phrase_option,
         model_option,
+        outline_option,
+        click.option(
+            "--click",
+            "point",
+            type=POINT,
+            metavar="X,Y",
+            help=f"Ask for the thing at this place, in pixels of IMAGE, inside its outline ({OUTLINER} by default).",
+        ),
         click.option(
             "--min-score",
             type=click.FloatRange(0, 1),
@@ -47,6 +57,7 @@ def asked_of_things(
     phrases: Sequence[str],
     model: str | None,
     min_score: float | None,
+    outliner: str | None,
 ) -> list[Query]:
     """Return a query for each thing of a label, or that a phrase says, on a picture; say so if there is none."""
     from index.detecting import ask
@@ -55,7 +66,7 @@ def asked_of_things(
 
     if label is not None and phrases:
         raise click.UsageError("give either --detect or --phrase")
-    asked, detector = ask(model or (PHRASE_DETECTOR if phrases else DETECTOR), phrases, min_score)
+    asked, detector = ask(model or (PHRASE_DETECTOR if phrases else DETECTOR), phrases, min_score, outliner or "")
     if label is not None and label not in (detector.labels or ()):
         raise nearest_name(label, dict.fromkeys(detector.labels or ()), f"class of {asked.model}")
     found = things_on(index, image, page, asked, detector)
@@ -64,6 +75,14 @@ def asked_of_things(
         what = label or ", ".join(asked.phrases)
         click.echo(one_line(f"calque: {image}: no {what} seen on it; try a lower --min-score, or --region"), err=True)
     return queries_of(wanted, image, page)
+
+
+def asked_at(image: Path, page: int, box: Region | None, point: Any, outliner: str | None) -> list[Query]:
+    """Return the query for the thing in a box, or at a point, inside its outline."""
+    from index.region_queries import pointed_at
+    from matcher.detectors import outliner_named
+
+    return pointed_at(image, page, outliner_named(outliner or OUTLINER), box, point)
 
 
 def list_things(index: Path, where: str, crops: Path | None, form: str, base_url: str) -> int:

@@ -21,9 +21,10 @@ from index.memory import room_to_decode
 from index.sources import expand_all
 from index.workers import Failed, attempt, default_workers, mapped
 from matcher.detection import BatchDetector, detect_all, detections_at_once
-from matcher.detectors import detector_named
+from matcher.detectors import detector_named, outliner_named
 from matcher.errors import InputError
 from matcher.images import printable, read_image
+from matcher.outlined import Outlined
 
 if TYPE_CHECKING:
     import os
@@ -82,8 +83,12 @@ class _Seen(NamedTuple):
 _Outcome = tuple[_Task, _Seen | Failed]
 
 
-def ask(model: str, phrases: Sequence[str] = (), min_score: float | None = None) -> tuple[Asked, Detector]:
+def ask(
+    model: str, phrases: Sequence[str] = (), min_score: float | None = None, outliner: str = ""
+) -> tuple[Asked, Detector]:
     """Return what is looked for, with the score filled in, and the detector, made once to see that it can be.
+
+    `outliner`: a name for `matcher.detectors.outliner_named`, of what gives outlines to the boxes that it finds.
 
     Raises
     ------
@@ -101,6 +106,9 @@ def ask(model: str, phrases: Sequence[str] = (), min_score: float | None = None)
             f"the detector {model!r} knows classes, and looks for no phrase; leave out {wanted[0]!r}, or name one that "
             "does, such as owlv2"
         )
+    if outliner:
+        name = f"{model.partition(':')[0]}+{outliner.partition(':')[0]}"
+        detector = Outlined(name, detector, outliner_named(outliner))
     return Asked(model, wanted, detector.usual_score if min_score is None else min_score), detector
 
 

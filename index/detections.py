@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from matcher.detection import Detection
-from matcher.registry import name_in
 from matcher.types import Region, Transform
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ USER = "user"
 
 ALL_LABELS = ""
 """Stands for all that an origin knows, where it says what it has looked for."""
+
+_DETECTOR = re.compile(r"-\d+\(")
+"""What follows the name in a signature; those that it is made of may stand in its brackets."""
 
 _COLUMNS = "image_id, id, origin, label, score, x, y, width, height, polygons, landmarks"
 
@@ -138,7 +141,7 @@ def facts_of_detections(known: Iterable[KnownDetection], width: int, height: int
             "object": one.detection.label,
             "score": str(one.detection.score),
             "share": str(one.detection.box.area / (width * height)),
-            "detector": name_in(one.origin),
+            "detector": _DETECTOR.split(one.origin)[0],
         }
         for one in known
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,10 @@ if TYPE_CHECKING:
     from index.detecting import Asked
     from index.detections import KnownDetection
     from index.store import Index
-    from matcher.detection import Detection, Detector
+    from matcher.detection import Detection, Detector, Outliner
+    from matcher.types import Region
 
-__all__ = ["fitting", "queries_of", "regions_where", "things_on"]
+__all__ = ["fitting", "pointed_at", "queries_of", "regions_where", "things_on"]
 
 
 def regions_where(index: Index, where: str) -> Iterator[SeenImage]:
@@ -105,6 +107,22 @@ def _known(index: Index, path: Path, page: int, asked: Asked, detector: Detector
 
     found = [one.detection for one in index.detections(record.id) if counts(one)]
     return sorted(found, key=lambda one: -one.score)
+
+
+def pointed_at(
+    image: str | os.PathLike[str], page: int, outliner: Outliner, box: Region | None, point: tuple[float, float] | None
+) -> list[Query]:
+    """Return the query for the thing in a box, or at a point, of a picture, in pixels of it, inside its outline.
+
+    Raises
+    ------
+    InputError
+        If the picture cannot be read, or the point does not lie on it.
+    """
+    path = Path(image)
+    scan = read_image(path, page, gray=False, long_side=LONG_SIDE)
+    found = outliner.outline(scan, [] if box is None else [box], [] if point is None else [point])
+    return [replace(query, id=str(path)) for query in queries_of(found, path, page)]
 
 
 def queries_of(things: Sequence[Detection], image: str | os.PathLike[str], page: int = 0) -> list[Query]:

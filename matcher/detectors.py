@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from matcher.detection import Detector, Outliner
 
-__all__ = ["DETECTOR", "DETECTORS", "OUTLINERS", "PHRASE_DETECTOR", "detector_named", "outliner_named"]
+__all__ = ["DETECTOR", "DETECTORS", "OUTLINER", "OUTLINERS", "PHRASE_DETECTOR", "detector_named", "outliner_named"]
 
 DETECTOR = "yolox-nano"
 """The one taken where none is named."""
@@ -38,6 +38,9 @@ DETECTORS: Mapping[str, Backend] = {
     "clipseg": Backend("matcher.phrase_networks:ClipSeg", "models"),
 }
 """What finds things in pictures, by the name that ``--model`` takes."""
+
+OUTLINER = "sam"
+"""The one taken where none is named."""
 
 OUTLINERS: Mapping[str, Backend] = {"sam": Backend("matcher.outlining:Sam", "models")}
 """What finds the outline of the thing at a point or in a box, by the name that ``--outline`` takes."""
