@@ -10,6 +10,7 @@ import click
 
 from cli.options import device_option, format_option, index_argument, region_option, where_option
 from cli.output import write_json, write_rows
+from cli.search_things import asked_of_things
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -84,6 +85,13 @@ class _ExampleType(click.ParamType):
 @click.option(
     "--colour", multiple=True, type=_ColourType(), metavar="#RRGGBB", help="A colour, for palette. Repeatable."
 )
+@click.option(
+    "--detect", metavar="LABEL", help="Only the surest thing of this kind that is seen on IMAGE, such as person."
+)
+@click.option("--phrase", metavar="TEXT", help="Only the surest thing on IMAGE that this says, such as 'the dog'.")
+@click.option(
+    "--detector", metavar="NAME[:PATH]", help="What looks for it: see --model of calque detect.  [default: as there]"
+)
 @where_option
 @click.option("--top", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="Answers.")
 @click.option(
@@ -116,6 +124,9 @@ def similar(
     text: tuple[str, ...],
     language: str,
     colour: tuple[tuple[int, int, int], ...],
+    detect: str | None,
+    phrase: str | None,
+    detector: str | None,
     where: str | None,
     top: int,
     among: Any,
@@ -137,24 +148,35 @@ def similar(
       calque similar scans.calque scans/p12.jpg --region 310,420,500,640 --model structure
       calque similar scans.calque a.jpg b.jpg --negative scans/p90.jpg#xywh=10,10,300,200 -o alike/
       calque similar scans.calque --model clip --text "a ship in a storm" --where "date<1700"
+      calque similar scans.calque p12.jpg --detect horse --among regions
       calque similar scans.calque --model palette --colour "#a03020" --one-per-document
     """
     if not (images or positive or text or colour):
         raise click.UsageError("give an IMAGE, or --positive, --text or --colour")
     if region is not None and len(images) != 1:
         raise click.UsageError("--region is of one IMAGE; name parts of others by --positive IMAGE#xywh=X,Y,W,H")
+    thing = detect is not None or phrase is not None
+    if thing and (region is not None or len(images) != 1):
+        raise click.UsageError("--detect and --phrase choose a part of one IMAGE; leave --region out")
+    if detector is not None and not thing:
+        raise click.UsageError("--detector looks for what --detect or --phrase says; give one of them")
     from index.similar import Example, Wanted, likeness_as_dict
     from index.similar import similar as find_similar
     from index.store import Index
 
-    wanted = Wanted(
-        right=(*(Example(image, region, page) for image in images), *(Example(*one) for one in positive)),
-        wrong=tuple(Example(*one) for one in negative),
-        texts=text,
-        language=language,
-        colours=colour,
-    )
     with Index.open(index) as opened:
+        if thing:
+            asked = asked_of_things(opened, images[0], page, detect, [phrase] if phrase else [], detector, None, None)
+            if not asked:
+                return 1
+            region = asked[0].region
+        wanted = Wanted(
+            right=(*(Example(image, region, page) for image in images), *(Example(*one) for one in positive)),
+            wrong=tuple(Example(*one) for one in negative),
+            texts=text,
+            language=language,
+            colours=colour,
+        )
         only = None if where is None else opened.select(where)
         found = find_similar(
             opened, wanted, model=model, top=top, only=only, among=among, one_per_document=one_per_document

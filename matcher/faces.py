@@ -68,7 +68,7 @@ class YuNet:
         least = self.usual_score if min_score is None else min_score
         self._net.setScoreThreshold(max(least, 1e-3))
         pixels = scan.pixels if scan.pixels.ndim == 3 else np.repeat(scan.pixels[..., None], 3, axis=2)
-        sides = [side for side in _SIDES if side <= max(pixels.shape)] or [max(pixels.shape)]
+        sides = sorted({min(side, max(pixels.shape[:2])) for side in _SIDES}, reverse=True)
         found = [face for side in sides for face in self._looked(pixels, side, scan)]
         kept: list[Detection] = []
         for face in surest_first(found):

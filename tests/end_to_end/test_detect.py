@@ -286,6 +286,22 @@ def test_what_is_pointed_at_is_asked_for_inside_its_outline(
     assert region["region"] == pytest.approx(PICTURE.as_list(), abs=1)
 
 
+def test_what_is_seen_on_a_picture_is_what_others_are_like(
+    index: Path, model: str, collection: Collection, run: Callable[..., Done]
+) -> None:
+    assert run("embed", index, "--model", "structure", "--workers", 0, "-q").status == 0
+    words = ("similar", index, collection.page("b/coins.jpg"), "--format", "json")
+    seen = json.loads(run(*words, "--detect", "person", "--detector", model).out)
+    drawn = json.loads(run(*words, "--region", "150,240,380,380").out)
+    assert seen["asked"]["positive"][0]["region"] == pytest.approx(PICTURE.as_list(), abs=1)
+    assert [row["image"] for row in seen["alike"]] == [row["image"] for row in drawn["alike"]]
+    done = run(*words, "--detect", "Picture", "--detector", model)
+    assert done.status == 1
+    assert "no Picture seen on it" in done.err
+    assert "leave --region out" in run(*words, "--detect", "person", "--region", "1,2,3,4").err
+    assert "give one of them" in run(*words, "--detector", model).err
+
+
 def test_what_a_search_finds_is_the_same_whether_things_were_looked_for_or_not(
     scans_index: Path, seen: Path, photograph: Path, run: Callable[..., Done]
 ) -> None:
