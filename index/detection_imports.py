@@ -130,7 +130,7 @@ class _ImageFinder:
                 self._ends[end, record.page].append(record)
 
     def find(self, name: str, page: int) -> ImageRecord | None:
-        plain = unquote(name)
+        plain = unquote(name, errors="surrogateescape")
         for known in (name, plain):
             if (record := self._exact.get((known, page))) is not None:
                 return record
