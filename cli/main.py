@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "Commands", "calque", "main"]
 COMMANDS: CommandTable = {
     "add": ("cli.add", "Put images, folders, lists, PDFs into an index; creates it."),
     "search": ("cli.search", "Find a picture, or many, on the images of an index."),
+    "caption": ("cli.caption", "Tell in words what images show, to be found by words."),
     "find": ("cli.find", "Find images by words in their names, metadata and captions."),
     "groups": ("cli.groups", "Find everything in an index that is there more than once."),
     "map": ("cli.map", "Show a collection as a map of thumbnails that opens offline."),
@@ -39,7 +40,7 @@ COMMANDS: CommandTable = {
     "serve": ("webui.command", "Show indexes on a page in the browser: draw a box, see where else it is."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
-_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed", "detect", "faces")
+_GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed", "detect", "faces", "caption")
 _INTERRUPTED = 130
 
 

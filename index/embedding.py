@@ -9,9 +9,10 @@ import math
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -41,11 +42,15 @@ if TYPE_CHECKING:
 
     Box = tuple[float, ...]
 
-__all__ = ["EmbedReport", "Units", "cuts", "embed", "missing_units"]
+__all__ = ["EmbedReport", "Units", "cuts", "embed", "missing_units", "reading", "together"]
 
 _BATCH_IMAGES = 512
 _BATCH_SECONDS = 60.0
 """Work that a power cut may cost."""
+
+
+Made = TypeVar("Made", "NDArray[np.float32]", "list[str]")
+"""What is made of several pictures: a vector, or a text, of each."""
 
 
 class Units(NamedTuple):
@@ -245,8 +250,8 @@ def _outcomes(
 ) -> Generator[tuple[Units, NDArray[np.float32] | Failed], None, None]:
     """Yield each image with the vectors of its units, in order."""
     if embedder.at_once > 1:
-        with closing(mapped(_reading, (embedder.long_side,), todo, workers)) as read:
-            yield from _together(embedder, read)
+        with closing(mapped(reading, (embedder.long_side,), todo, workers)) as read:
+            yield from together(partial(embedded, embedder), embedder.at_once, read)
     elif workers:
         yield from mapped(_embedding, (model,), todo, workers)
     else:
@@ -254,22 +259,27 @@ def _outcomes(
             yield units, attempt(_looking(embedder), units)
 
 
-def _together(
-    embedder: Embedder, read: Iterable[tuple[Units, list[NDArray[np.uint8]] | Failed]]
-) -> Iterator[tuple[Units, NDArray[np.float32] | Failed]]:
-    """Embed the pictures of several images at a time; an image whose pictures cannot be is a failure of its own."""
+def together(
+    make: Callable[[Sequence[NDArray[np.uint8]]], Made],
+    at_once: int,
+    read: Iterable[tuple[Units, list[NDArray[np.uint8]] | Failed]],
+) -> Iterator[tuple[Units, Made | Failed]]:
+    """Yield images with what is made of their pictures, `at_once` images at a time.
+
+    An image of whose pictures nothing can be made is a failure of its own.
+    """
     source = iter(read)
-    while batch := list(islice(source, embedder.at_once)):
+    while batch := list(islice(source, at_once)):
         pictures = [picture for _, cut in batch if not isinstance(cut, Failed) for picture in cut]
-        together = attempt(lambda many: embedded(embedder, many), pictures)
+        made = attempt(make, pictures)
         start = 0
         for units, cut in batch:
             if isinstance(cut, Failed):
                 yield units, cut
-            elif isinstance(together, Failed):
-                yield units, attempt(lambda many: embedded(embedder, many), cut)
+            elif isinstance(made, Failed):
+                yield units, attempt(make, cut)
             else:
-                yield units, together[start : start + len(cut)]
+                yield units, made[start : start + len(cut)]
                 start += len(cut)
 
 
@@ -279,11 +289,11 @@ def _embedding(model: str) -> Callable[[Units], NDArray[np.float32]]:
 
 
 def _looking(embedder: Embedder) -> Callable[[Units], NDArray[np.float32]]:
-    read = _reading(embedder.long_side)
+    read = reading(embedder.long_side)
     return lambda units: embedded(embedder, read(units))
 
 
-def _reading(long_side: int) -> Callable[[Units], list[NDArray[np.uint8]]]:
+def reading(long_side: int) -> Callable[[Units], list[NDArray[np.uint8]]]:
     """Return the function that reads the units of an image; runs in a worker process."""
 
     def read(units: Units) -> list[NDArray[np.uint8]]:

@@ -50,19 +50,21 @@ CHECKPOINTS: Mapping[str, Checkpoint] = {
 """Models by name. Their SHA-256 are not kept here but asked of the hub, which lists that of each file of weights."""
 
 _WANTED = (
-    *("config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"),
+    *("config.json", "generation_config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"),
     *("*token*", "vocab*", "merges.txt", "spiece.model"),
 )
 _LFS = re.compile(r"[0-9a-f]{64}")
 
 
-def checkpoint_folder(model: str) -> Path:
+def checkpoint_folder(model: str, named: Mapping[str, Checkpoint] = CHECKPOINTS) -> Path:
     """Return the folder of a model.
 
     Parameters
     ----------
     model : str
-        A key of `CHECKPOINTS`, or the path of a folder.
+        A key of `named`, or the path of a folder.
+    named : mapping of str to Checkpoint
+        Models by name.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def checkpoint_folder(model: str) -> Path:
     MissingDependency
         If the model is not there and cannot be downloaded: says how to get it.
     """
-    known = CHECKPOINTS.get(model)
+    known = named.get(model)
     if known is None:
         folder = Path(model)
         if not (folder / "config.json").is_file():
