@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
 
 from index.exports import readable
-from index.where import OWN_KEYS, parse
+from index.where import OWN_KEYS, THING_KEYS, parse
 from index.where import select as select_images
 from index.words import find_words
 from webui import questions, shapes
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from index.catalogue import ImageRecord
+    from index.detections import KnownDetection
     from webui.shelf import Holding, Snapshot
 
 __all__ = [
@@ -42,6 +45,9 @@ _SORTED_BY = ("id", "name", "page", "width", "height", "features")
 _TITLES = ("title", "Title", "label")
 _OF_PLACE = ("region", "relation", "rotation", "scale", "false_alarms", "transform")
 _KEPT = 16
+_THINGS = "object"
+"""What conditions call the things on images."""
+
 _FACETS = 50
 """Fields told of at once at the most."""
 
@@ -190,9 +196,16 @@ def _detail(call: Call) -> shapes.ImageDetail:
         **shown(snapshot, record),
         features=record.n_features,
         regions=zones,
+        things=[_thing(known) for known in snapshot.index.detections(record.id)],
         previous=ids[before] if before >= 0 else None,
         next=ids[after] if after < len(ids) else None,
     )
+
+
+def _thing(known: KnownDetection) -> shapes.Thing:
+    found = known.detection
+    outline = np.round(found.outline(), 1).tolist() if found.polygons else None
+    return shapes.Thing(found.label, found.box.as_list(), outline, found.score, known.origin)
 
 
 async def facets(call: Call, query: questions.FacetsQuery) -> shapes.Facets:
@@ -202,29 +215,28 @@ async def facets(call: Call, query: questions.FacetsQuery) -> shapes.Facets:
 
 def _facets(call: Call, query: questions.FacetsQuery) -> shapes.Facets:
     snapshot = call.server.shelf[call.index].snapshot()
+    fields = [*snapshot.fields, *([_THINGS] if snapshot.labels else [])]
     for name in query.field:
-        if name not in snapshot.fields:
-            raise Refusal(422, f"no image has a field {name!r}; there are: {', '.join(snapshot.fields) or 'none'}")
+        if name not in fields:
+            raise Refusal(422, f"no image has a field {name!r}; there are: {', '.join(fields) or 'none'}")
     ids = call.server.listings.ids(snapshot, query.where, query.text, "id")
-    wanted = list(dict.fromkeys(query.field))[:_FACETS] or snapshot.fields[:_FACETS]
-    counted: dict[str, Counter[str]] = {name: Counter() for name in wanted}
+    wanted = list(dict.fromkeys(query.field))[:_FACETS] or fields[:_FACETS]
+    counted: dict[str, Counter[str]] = {name: Counter() for name in wanted if name in snapshot.fields}
     for number in ids:
         for name, value in snapshot.metadata.get(number, {}).items():
             if name in counted:
                 counted[name][value] += 1
-    told = [
-        shapes.Facet(
-            field=name,
-            distinct=len(values),
-            images=values.total(),
-            values=[
-                shapes.FacetValue(value, many, f"{_key(name)} = {_quoted(value)}")
-                for value, many in sorted(values.items(), key=lambda item: (-item[1], item[0]))[: query.limit]
-            ],
-        )
-        for name, values in counted.items()
-    ]
+    told = [_facet("metadata", name, _key(name), values, query.limit) for name, values in counted.items()]
+    if _THINGS in wanted and snapshot.labels:
+        seen = Counter(label for number in ids for label in snapshot.labels.get(number, ()))
+        told.insert(0, _facet("things", _THINGS, _THINGS, seen, query.limit))
     return shapes.Facets(len(ids), told)
+
+
+def _facet(of: Literal["metadata", "things"], name: str, key: str, values: Counter[str], limit: int) -> shapes.Facet:
+    most = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:limit]
+    told = [shapes.FacetValue(value, many, f"{key} = {_quoted(value)}") for value, many in most]
+    return shapes.Facet(of, name, len(values), values.total(), told)
 
 
 async def failures(call: Call) -> shapes.Failures:
@@ -257,7 +269,8 @@ def _by_number(text: str) -> Sequence[tuple[int, str]]:
 
 
 def _key(field: str) -> str:
-    return _quoted(f"meta:{field}" if field.casefold() in OWN_KEYS else field)
+    taken = field.casefold() in (*OWN_KEYS, *THING_KEYS)
+    return _quoted(f"meta:{field}" if taken else field)
 
 
 def _quoted(text: str) -> str:

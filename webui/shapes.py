@@ -42,6 +42,7 @@ __all__ = [
     "Service",
     "Side",
     "Tie",
+    "Thing",
     "Unreadable",
     "Upload",
     "UploadId",
@@ -132,8 +133,17 @@ class Zone(Struct):
     origin: str
 
 
+class Thing(Struct):
+    label: str
+    box: Box
+    polygon: list[Point] | None
+    score: float
+    origin: str
+
+
 class ImageDetail(Image, kw_only=True):
     regions: list[Zone]
+    things: list[Thing]
     previous: int | None
     next: int | None
 
@@ -152,6 +162,7 @@ class FacetValue(Struct):
 
 
 class Facet(Struct):
+    of: Literal["metadata", "things"]
     field: str
     distinct: int
     images: int

@@ -67,6 +67,12 @@ class Snapshot:
         return list(dict.fromkeys(field for values in self.metadata.values() for field in values))
 
     @cached_property
+    def labels(self) -> Mapping[int, frozenset[str]]:
+        """What things are seen on images, by their ids; those on which there are none are left out."""
+        seen = self.index.all_detections()
+        return {image: frozenset(one.detection.label for one in found) for image, found in seen}
+
+    @cached_property
     def ids(self) -> dict[tuple[str, int], int]:
         """The ids of images by path and page, as hits name them, and by name and page, as judgements do."""
         by_name = {(record.name, record.page): record.id for record in reversed(self.records.values())}

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from index.annotations import Zone
 from index.store import Index
+from matcher.detection import Detection
 from matcher.types import Region
 from tests.conftest import REPOSITORY
 from webui.application import make_application
@@ -47,6 +48,12 @@ def kept_index(scans_index: Path, collection: Collection, tmp_path_factory: pyte
             }
         )
         boxes = {record.id: collection.boxes[record.name.removeprefix("scans/")] for record in records}
+        seen = {
+            record.id: [Detection(Region(*boxes[record.id]), name, 0.75)]
+            for record in records
+            if (name := record.name[8:-4]) in ("astronaut", "chelsea")
+        }
+        index.set_detections("eyes-1()", seen)
         index.set_regions(
             "layout", {image: [Zone("illustration", Region(*box), score=0.9)] for image, box in boxes.items()}
         )

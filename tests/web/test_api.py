@@ -87,6 +87,22 @@ def test_an_image_has_zones_and_neighbours(client: TestClient) -> None:
     assert got(client, f"{SCANS}/images/999", 404)["status"] == 404
 
 
+def test_what_is_seen_on_images_chooses_among_them(client: TestClient, collection: Collection) -> None:
+    (things,) = [facet for facet in got(client, f"{SCANS}/facets")["fields"] if facet["of"] == "things"]
+    assert (things["field"], things["distinct"], things["images"]) == ("object", 2, 2)
+    assert got(client, f"{SCANS}/facets", params={"field": "object", "limit": 1})["fields"][0]["values"] == [
+        {"value": "astronaut", "images": 1, "where": "object = 'astronaut'"}
+    ]
+    (chosen,) = got(client, f"{SCANS}/images", params={"where": things["values"][1]["where"]})["images"]
+    assert chosen["name"] == "scans/a/chelsea.jpg"
+    box = [float(edge) for edge in collection.boxes["a/chelsea.jpg"]]
+    assert got(client, f"{SCANS}/images/{chosen['id']}")["things"] == [
+        {"label": "chelsea", "box": box, "polygon": None, "score": 0.75, "origin": "eyes-1()"}
+    ]
+    only = {**asking(image_called(client, "camera"), box), "where": "object = 'chelsea' and score > 0.9"}
+    assert got(client, f"{SCANS}/search", params=only)["total"] == 0
+
+
 def test_a_picture_is_served_as_iiif_has_it(client: TestClient, collection: Collection) -> None:
     image = image_called(client, "coins")
     info = got(client, f"{image['iiif']}/info.json")

@@ -14,6 +14,7 @@ import pytest
 
 from index.annotations import Zone
 from index.store import Index
+from matcher.detection import Detection
 from matcher.types import Region
 from tests.conftest import PLACE, REPOSITORY, Calque, page_with, picture
 from tests.web.conftest import FRONTEND, axe, chromium, live
@@ -70,6 +71,8 @@ def prints(calque: Calque, tmp_path_factory: pytest.TempPathFactory) -> Path:
         index.set_metadata(known)
         box = Region(*PLACE[:2], PLACE[2], PLACE[2])
         index.set_regions("layout", {record.id: [Zone("illustration", box)] for record in records})
+        astronauts = [record.id for record in records if "astronaut" in record.name]
+        index.set_detections("eyes-1()", {one: [Detection(box, "person", 0.8)] for one in astronauts})
     return path
 
 
@@ -389,6 +392,19 @@ def test_an_outline_is_drawn_and_a_region_is_clicked(visit: Open) -> None:
     page.wait_for_url("**polygon=*")
     assert len(page.url.split("polygon=")[1].split(",")) == 8
     page.get_by_role("button", name="Find this: illustration").click()
+    page.wait_for_url("**/search?*region=*")
+    page.locator(".finds > li").nth(1).wait_for()
+
+
+def test_what_is_seen_on_a_picture_is_chosen_and_looked_for(visit: Open) -> None:
+    page = visit("/i/prints")
+    page.locator("details", has_text="Seen on them").get_by_role("button", name="person").click()
+    page.get_by_text("2 images", exact=True).wait_for()
+    page.get_by_role("link", name="first/astronaut.jpg").click()
+    opened_viewer(page)
+    page.locator("svg.drawing .region.thing").wait_for(state="attached")
+    keep(page, "11-things")
+    page.get_by_role("button", name="Find this: person").click()
     page.wait_for_url("**/search?*region=*")
     page.locator(".finds > li").nth(1).wait_for()
 

@@ -3,7 +3,7 @@
 export type Box = [x: number, y: number, width: number, height: number];
 export type Point = [x: number, y: number];
 export type Relation = "same" | "mirrored" | "inverted" | "mirrored+inverted";
-export type Kind = "illustration" | "ornament" | "initial" | "text" | "other";
+export type Kind = "illustration" | "ornament" | "initial" | "text" | "other" | "thing";
 export type Verdict = "same" | "different" | "unsure";
 export type Metadata = Readonly<Record<string, string>>;
 
@@ -58,8 +58,18 @@ export interface Zone {
   origin: string;
 }
 
+/** Something that a detector, or a person, has seen on an image. */
+export interface Thing {
+  label: string;
+  box: Box;
+  polygon: Point[] | null;
+  score: number;
+  origin: string;
+}
+
 export interface ImageDetail extends ImageInfo {
   regions: Zone[];
+  things: Thing[];
   previous: number | null;
   next: number | null;
 }
@@ -72,6 +82,7 @@ export interface Images {
 }
 
 export interface Facet {
+  of: "metadata" | "things";
   field: string;
   distinct: number;
   images: number;

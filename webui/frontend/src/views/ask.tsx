@@ -128,7 +128,7 @@ export function Ask({ index, picture, named, params, regions: all, children }: P
                     type="button"
                     class={zone.kind}
                     title={zone.label}
-                    aria-label={t("ask.region", { kind: t(`kind.${zone.kind}`) })}
+                    aria-label={t("ask.region", { kind: called(zone) })}
                     onPointerEnter={() => setLit(zone)}
                     onPointerLeave={() => setLit(null)}
                     onFocus={() => setLit(zone)}
@@ -136,7 +136,7 @@ export function Ask({ index, picture, named, params, regions: all, children }: P
                     onClick={() => find(shapeOfZone(zone))}
                   >
                     <img src={crop(picture.iiif, zone.box, 160)} alt="" loading="lazy" />
-                    {t(`kind.${zone.kind}`)}
+                    {called(zone)}
                   </button>
                 </li>
               ))}
@@ -152,9 +152,14 @@ export function Ask({ index, picture, named, params, regions: all, children }: P
 function distinct(zones: readonly Zone[]): Zone[] {
   const kept: Zone[] = [];
   for (const zone of zones) {
-    if (!kept.some(({ kind, box }) => kind === zone.kind && sameness(box, zone.box) > 0.7)) kept.push(zone);
+    if (!kept.some((other) => called(other) === called(zone) && sameness(other.box, zone.box) > 0.7)) kept.push(zone);
   }
   return kept;
+}
+
+/** Things are called what they are, regions after their kind. */
+function called(zone: Zone): string {
+  return zone.kind === "thing" ? zone.label : t(`kind.${zone.kind}`);
 }
 
 function shapeOfZone(zone: Zone): Shape {

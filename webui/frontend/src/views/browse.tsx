@@ -66,9 +66,9 @@ export function Browse({ index, params }: { index: IndexInfo; params: URLSearchP
           </ul>
         )}
         {ordered(facets.data?.fields ?? []).map((facet, i) => (
-          <details class="facet" open={i < SHOWN_FIELDS && !scattered(facet)} key={facet.field}>
+          <details class="facet" open={i < SHOWN_FIELDS && !scattered(facet)} key={`${facet.of} ${facet.field}`}>
             <summary>
-              {facet.field} <span>{number(facet.distinct)}</span>
+              {facet.of === "things" ? t("browse.things") : facet.field} <span>{number(facet.distinct)}</span>
             </summary>
             <ul>
               {facet.values.map(({ value, images: count, where: condition }) => (

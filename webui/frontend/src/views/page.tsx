@@ -23,8 +23,9 @@ export function Page({ index, id, params }: { index: string; id: number; params:
   if (image.refused) return <Problem refused={image.refused} />;
   if (!image.data || image.data.id !== id) return <Busy />;
   const { data } = image;
+  const regions = [...data.regions, ...data.things.map((thing) => ({ ...thing, kind: "thing" as const }))];
   return (
-    <Ask index={index} picture={data} named={{ image: id }} params={params} regions={data.regions} key={id}>
+    <Ask index={index} picture={data} named={{ image: id }} params={params} regions={regions} key={id}>
       <section>
         <h1 class="name">
           {titled(data)}
