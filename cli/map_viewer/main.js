@@ -9,6 +9,7 @@ globalThis.calqueData = (data) => {
   const colourings = store.colourings();
   let view = null;
   let tags = [];
+  let told = 0;
 
   const act = {
     select(i) {
@@ -122,8 +123,10 @@ globalThis.calqueData = (data) => {
       element.style.visibility = shows && view.way === 1 ? "visible" : "hidden";
       if (shows) element.style.transform = `translate(${Math.round(where.x - (over ? wide / 2 : 0))}px, ${Math.round(where.y - (over ? 11 : 0))}px)`;
     }
-    const rate = view.rate;
-    if (rate !== null) find(".rate").value = t("rate", { n: Math.round(rate) });
+    const now = performance.now();
+    if (view.rate === null || now - told < 300) return; // Writing it costs time, too.
+    told = now;
+    find(".rate").value = t("rate", { n: Math.round(view.rate) });
   }
 
   function follow(kind) {

@@ -1,6 +1,10 @@
 // What is looked at: the camera, the layouts and the way between them, frames and how many of them a second.
 
 const STEP_MS = 900;
+const SLOW = 26; // Milliseconds a frame from which a moving map is drawn coarser, and below which finer again.
+const QUICK = 18;
+const COARSEST = 0.35;
+const STILL = 140; // Milliseconds after which a map that stands still is drawn sharp.
 const TALLEST = 520; // Pixels of the longer side of a picture that is zoomed in upon.
 
 class View {
@@ -17,6 +21,8 @@ class View {
     this.states = new Uint8Array(store.count);
     this.scene = new Scene(canvas, store, sheets, () => this.redraw());
     this.rates = [];
+    this.sharp = 1;
+    this.seen = 0;
     this.observer = new ResizeObserver(() => (this.fitted ? this.fit(false) : this.redraw()));
     this.observer.observe(canvas);
   }
@@ -174,15 +180,19 @@ class View {
     this.moves = this.moves.filter(({ done }) => !done);
     this.tour?.(now);
     const side = this.side(this.before) * (1 - this.way) + this.side() * this.way;
-    this.scene.draw(this.camera, this.way, side, this.look);
+    const paint = (sharp) => this.scene.draw(this.camera, this.way, side, this.look, this.places(), this.selected, sharp);
+    paint(this.moves.length || this.rates.length ? this.sharp : 1);
     this.told("drawn");
+    clearTimeout(this.settling);
     if (this.moves.length || this.tour) this.redraw();
-    else this.settle(side);
+    else this.settling = setTimeout(() => this.settle(side, paint), STILL);
   }
 
-  settle(side) {
-    clearTimeout(this.settling);
-    this.settling = setTimeout(() => { if (side >= CLOSE) this.scene.want(this.inView(side)); }, 60);
+  settle(side, paint) {
+    if (this.sharp < 1) paint(1);
+    this.last = undefined;
+    this.rates = [];
+    if (side >= CLOSE) this.scene.want(this.inView(side));
   }
 
   /** The pictures that are on the screen, those in the middle first. */
@@ -203,6 +213,13 @@ class View {
     else this.rates = [];
     if (this.rates.length > 90) this.rates.shift();
     this.last = now;
+    this.seen = this.rates.length ? this.seen + 1 : 0;
+    if (this.seen < 6) return;
+    // A slow machine draws fewer pixels while the map moves, rather than fewer frames.
+    const lately = this.rates.slice(-5).reduce((sum, one) => sum + one, 0) / 5;
+    if (lately > SLOW) this.sharp = Math.max(COARSEST, this.sharp * 0.8);
+    else if (lately < QUICK) this.sharp = Math.min(1, this.sharp * 1.06);
+    this.seen = 0;
   }
 
   get rate() {
@@ -216,10 +233,12 @@ class View {
       const whole = this.framing(this.store.layouts[this.layout].bounds);
       const frames = [];
       let since = null;
+      let coarsest = 1;
       this.moves = [];
       this.tour = (now) => {
         since ??= now;
         frames.push(now);
+        coarsest = Math.min(coarsest, this.sharp);
         const part = Math.min((now - since) / milliseconds, 1);
         const depth = (1 - Math.cos(part * 4 * Math.PI)) / 2; // In and out, twice.
         const reach = 0.3 * depth * (this.canvas.clientHeight / whole.zoom);
@@ -232,7 +251,7 @@ class View {
         resolve({
           layout: this.layout, pictures: this.store.count, frames: gaps.length,
           mean: (1000 * gaps.length) / (frames.at(-1) - frames[0]),
-          slowest: 1000 / gaps.at(-1), slow5: 1000 / gaps[Math.floor(gaps.length * 0.95)],
+          slowest: 1000 / gaps.at(-1), slow5: 1000 / gaps[Math.floor(gaps.length * 0.95)], coarsest,
         });
       };
       this.redraw();

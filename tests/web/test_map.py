@@ -29,7 +29,7 @@ HOSTILE = '</script><img src=x onerror="document.title=1"><b>bold</b>\u2028'
 FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 COUNTED = """() => { // How many colours are on the map: read in the same breath as it is drawn.
   const { view } = calqueMap, { gl } = view.scene;
-  view.scene.draw(view.camera, view.way, view.side(), view.look);
+  view.scene.draw(view.camera, view.way, view.side(), view.look, view.places(), view.selected);
   const { width, height } = view.canvas, seen = new Uint8Array(width * height * 4);
   gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, seen);
   return new Set(new Uint32Array(seen.buffer)).size; }"""
