@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from scipy import stats
 from benchmarks.datasets import load
 from benchmarks.runner import arguments, indexed, machine, report, spread, table
 from index.answers import Query
+from index.calibrating import window
 from index.search import search
 from index.store import Index
 from matcher.images import read_image
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _CLAIMS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-_WINDOWS = (0.25, 0.8)
-"""Sides of windows, in sides of their pictures."""
+
+
+_COLLECTIONS = ("alice", "magazine", "pages", "various")
 
 
 class _Asked(NamedTuple):
@@ -62,16 +65,18 @@ def queries(dataset: Dataset, part: str, many: int, seed: int) -> list[_Asked]:
             if region is None:
                 scan = read_image(path)
                 region = Region(0, 0, scan.width, scan.height)
-            region = _window(region, rng)
+            region = window(region, rng)
         asked.append(_Asked(image.split("/")[0], Query(f"{number}", path, region)))
     return asked
 
 
-def _window(region: Region, rng: np.random.Generator) -> Region:
-    share = rng.uniform(*_WINDOWS)
-    width, height = max(16.0, region.width * share), max(16.0, region.height * share)
-    x, y = rng.random(2) * np.maximum((region.width - width, region.height - height), 0)
-    return Region(round(region.x + x), round(region.y + y), round(width), round(height))
+def some_of(dataset: Dataset, collections: Sequence[str], images: int | None) -> Dataset:
+    """Return the images of some collections, at most so many, and what is asked of them."""
+    own = [image for image in dataset.images if image.split("/")[0] in collections]
+    if images is not None and images < len(own):
+        own = [own[int(i)] for i in np.linspace(0, len(own) - 1, images)]
+    asked = tuple(query for query in dataset.queries if query.place.image.split("/")[0] in collections)
+    return replace(dataset, images=tuple(own), queries=asked)
 
 
 def ask(path: Path, asked: Sequence[_Asked]) -> Iterator[tuple[str, Answer]]:
@@ -114,11 +119,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = arguments("Compare hits by chance with what was claimed.", dataset=False)
     parser.add_argument("--part", choices=("dev", "test"), default="test")
     parser.add_argument("--searches", type=int, default=2000, metavar="N")
+    parser.add_argument("--vocabulary", type=Path, metavar="FILE", help="by default the one that comes with calque")
+    parser.add_argument(
+        "--collections", default=",".join(_COLLECTIONS), metavar="LIST", help="which take part: %(default)s"
+    )
+    parser.add_argument("--images", type=int, metavar="N", help="of them at most, drawn evenly")
+    parser.add_argument("--work-size", type=int, metavar="PX", help="long side at which they are indexed")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the index in DIR, or use the one that is there")
     options = parser.parse_args(words)
     cv2.setNumThreads(1)
-    dataset = load("all")
-    with indexed(dataset, options.keep) as built:
+    dataset = some_of(load("all"), options.collections.split(","), options.images)
+    settings = {"work_size": options.work_size} if options.work_size else {}
+    with indexed(dataset, options.keep, vocabulary=options.vocabulary, settings=settings) as built:
         answers = list(
             ask(built.path, queries(dataset, options.part, options.searches, seed=zlib.crc32(b"calibration")))
         )

@@ -24,7 +24,7 @@ from index.store import Index
 from matcher.errors import CalqueError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from benchmarks.datasets import Dataset
     from index.answers import Answer, Query
@@ -70,8 +70,17 @@ class Built:
         }
 
 
-def build(dataset: Dataset, folder: Path, workers: int | None = None, layout: str = "") -> Built:
+def build(
+    dataset: Dataset,
+    folder: Path,
+    workers: int | None = None,
+    layout: str = "",
+    vocabulary: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Built:
     """Index a set in `folder`, its pages with the layout that a segmenter finds, unless that has been done.
+
+    `vocabulary` and `settings` are as of `Index.create`.
 
     Raises
     ------
@@ -81,7 +90,7 @@ def build(dataset: Dataset, folder: Path, workers: int | None = None, layout: st
     path, seconds = folder / f"{dataset.name}{'-' if layout else ''}{layout}.calque", math.nan
     if not path.exists():
         start = time.perf_counter()
-        with Index.create(path, {"layout": layout}) as index:
+        with Index.create(path, {"layout": layout, **(settings or {})}, vocabulary) as index:
             report = index.add([dataset.path(image) for image in dataset.images], workers=workers)
         seconds = time.perf_counter() - start
         if report.failed:
@@ -93,11 +102,16 @@ def build(dataset: Dataset, folder: Path, workers: int | None = None, layout: st
 
 @contextmanager
 def indexed(
-    dataset: Dataset, kept: Path | None = None, workers: int | None = None, layout: str = ""
+    dataset: Dataset,
+    kept: Path | None = None,
+    workers: int | None = None,
+    layout: str = "",
+    vocabulary: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Built]:
-    """Index a set for as long as the block lasts, or in the folder `kept`, where it may be already."""
+    """Index a set as `build` does, for as long as the block lasts or in the folder `kept`, where it may be already."""
     with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
-        yield build(dataset, kept or Path(folder), workers, layout)
+        yield build(dataset, kept or Path(folder), workers, layout, vocabulary, settings)
 
 
 def ask(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import format_option, region_option
+from cli.options import device_option, format_option, matcher_option, region_option
 from cli.output import write_json, write_record, write_rows
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _drawing(context: click.Context, parameter: click.Parameter, value: Path | N
     metavar="DIR",
     help="Folder for the bench of the surest match: overlay, blink, broken lines, ink, deformation, and a page of all.",
 )
+@matcher_option("--matcher", words="Find one on the other by a network that sees both at once")
+@device_option
 @format_option
 def compare(
     a: Path,
@@ -77,6 +79,7 @@ def compare(
     output: Path | None,
     proof: Path | None,
     bench: Path | None,
+    matcher: str | None,
     form: Format,
 ) -> int:
     """Say whether image A, or what is inside its --region, is found again on image B, where, and from the same block.
@@ -91,10 +94,11 @@ def compare(
       calque compare p12.jpg p90.jpg --region 310,420,500,640 -o overlay.png
       calque compare first.tif second.tif --page-b 4 -o blink.gif --proof proof.png
       calque compare p12.jpg p90.jpg --region 310,420,500,640 --bench bench/
+      calque compare photograph.jpg drawing.jpg --matcher lighterglue
     """
     from index.comparison import compare as compare_images
 
-    matches = compare_images(a, b, region, page_a, page_b)
+    matches = compare_images(a, b, region, page_a, page_b, matcher=matcher)
     answers = []
     if matches:
         scans = _scans(a, b, page_a, page_b)

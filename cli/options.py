@@ -10,6 +10,7 @@ import click
 
 from cli.output import FORMATS
 from matcher.devices import DEVICES
+from matcher.registry import MATCHERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ __all__ = [
     "format_option",
     "format_option_of",
     "index_argument",
+    "matcher_option",
     "quiet_option",
     "region_option",
     "require_one_place",
@@ -124,6 +126,12 @@ where_option = click.option(
 region_option = click.option(
     "--region", type=REGION, metavar="X,Y,W,H", help="Look only for what is inside this box, in pixels of the query."
 )
+
+
+def matcher_option(*names: str, words: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what adds an option that names a matcher to a command."""
+    help_ = f"{words}: {', '.join(MATCHERS)}; needs the extra learned (docs/features.md)."
+    return click.option(*names, type=click.Choice(list(MATCHERS)), metavar="NAME", help=help_)
 
 
 def format_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from cli.options import (
     device_option,
     format_option_of,
     index_argument,
+    matcher_option,
     quiet_option,
     region_option,
     require_one_place,
@@ -89,6 +90,16 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     help="Find whole pages by what is on every scan of a volume, too: bindings, rulers, stamps, running titles.",
 )
 @thing_options
+@matcher_option("--rematch", words="Look again at what is not found, with a network that sees query and image at once")
+@click.option(
+    "--rematch-top",
+    "rematched",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="At so many images for each relation, those with most votes; each takes a second or so.",
+)
 @export_options
 @format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
@@ -113,6 +124,8 @@ def search(
     min_score: float | None,
     outliner: str | None,
     point: tuple[float, float] | None,
+    rematch: str | None,
+    rematched: int,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -130,6 +143,8 @@ def search(
 
     With --detect or --phrase every such thing that is seen on IMAGE is asked for, inside its outline where that is
     known. With --where alone, without IMAGE, what `calque detect` has found on the images of INDEX is listed.
+    With --rematch, images that the index does not find are read and looked at by a network, which finds redrawn
+    outlines and pictures painted over that share no detail. It takes a second an image: name the --relations.
 
     Hits are sorted by decreasing score; several may lie on one image. Exit status: 0 something was found,
     1 nothing was found or some queries failed, 2 wrong usage or failure.
@@ -147,6 +162,7 @@ def search(
       calque search scans.calque photo.jpg --detect person
       calque search scans.calque photo.jpg --click 310,420
       calque search scans.calque --where "object=umbrella and score>0.6" --crops umbrellas/
+      calque search scans.calque photo.jpg --rematch lighterglue --relations same
     """
     require_one_place(scheduler, "--threads", threads)
     from index.answers import Query
@@ -188,6 +204,8 @@ def search(
         "relations": _relations(relations),
         "threads": threads,
         "furniture": furniture,
+        "rematch": rematch,
+        "rematched": rematched,
     }
     with Index.open(index) as opened, connected(scheduler) as options["cluster"]:
         if image is not None and each_region:

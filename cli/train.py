@@ -38,16 +38,26 @@ __all__ = ["train"]
     metavar="NAME",
     help=f"What finds and describes features: {', '.join(EXTRACTORS)}.",
 )
+@click.option(
+    "--calibrate/--no-calibrate",
+    default=True,
+    show_default=True,
+    help="Measure what chance alone gives with it, so that false alarms mean what they say; takes minutes more.",
+)
 @device_option
 @format_option
 @quiet_option
-def train(vocabulary: Path, sources: tuple[str, ...], words: int, features: str, form: Format, quiet: bool) -> int:
+def train(
+    vocabulary: Path, sources: tuple[str, ...], words: int, features: str, calibrate: bool, form: Format, quiet: bool
+) -> int:
     """Train a VOCABULARY file on each SOURCE, for a collection unlike prints, pages and photographs.
 
     The vocabulary that is shipped serves most collections, and indexes made with it may be merged. An index is made
     with another by `calque add --vocabulary`. Features other than sift are described by networks (docs/features.md) and
-    need the extra: pip install 'calque[learned]'. What is said of false alarms was calibrated with the vocabulary that
-    is shipped; with others, and above all with networks, there are more.
+    need the extra: pip install 'calque[learned]'.
+
+    Then images of each SOURCE are looked for where they are not, to measure how much agrees by chance; the vocabulary
+    keeps it, and searches count their false alarms by it (docs/significance.md). That takes some hundred images.
 
     \b
     Examples:
@@ -55,11 +65,25 @@ def train(vocabulary: Path, sources: tuple[str, ...], words: int, features: str,
       calque add maps.calque maps/ --vocabulary maps.h5
       calque train fine.h5 scans/ --features xfeat --words 16384
     """
+    from index.calibrating import calibrated
     from index.training import train as train_vocabulary
 
     started = time.monotonic()
     with Progress("images", quiet=quiet) as progress:
         trained = train_vocabulary(sources, vocabulary, features=features, words=words, progress=progress.update)
-    seconds = round(time.monotonic() - started, 1)
-    write_record({"vocabulary": str(vocabulary), "words": len(trained), "hash": trained.hash, "seconds": seconds}, form)
+    if calibrate:
+        with Progress("images and searches", quiet=quiet) as progress:
+            trained = calibrated(vocabulary, sources, progress=progress.update)
+    if calibrate and trained.law is None:
+        click.echo(
+            "calque: too few images to measure what chance gives: expect more false alarms than claimed", err=True
+        )
+    record = {
+        "vocabulary": str(vocabulary),
+        "words": len(trained),
+        "hash": trained.hash,
+        "calibrated": trained.law is not None,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_record(record, form)
     return 0

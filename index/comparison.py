@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from index.answers import Query
 from index.asking import extract
+from index.rematching import Rematcher
 from index.settings import Settings
-from index.verification import RELATIONS, Stored, distinct, variants, verify
+from index.verification import NO_PAIRS, RELATIONS, Stored, distinct, variants, verify
 from index.vocabulary import bundled_vocabulary
 from matcher.geometry import Signed, Tolerance, estimate, frames
 from matcher.images import read_image
@@ -20,6 +22,8 @@ from matcher.registry import extractor_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from matcher.types import Match, Region, Relation
 
@@ -38,6 +42,7 @@ def compare(
     *,
     max_false_alarms: float = 1e-3,
     relations: Sequence[Relation] = RELATIONS,
+    matcher: str | None = None,
 ) -> list[Match]:
     """Find what is on one image, or inside `region` of it, on another.
 
@@ -53,6 +58,8 @@ def compare(
         Share of unrelated images that may be called alike.
     relations : sequence of str
         How a copy may have been made.
+    matcher : str, optional
+        Name of a matcher (`matcher.registry.MATCHERS`) that lays one on the other, rather than SIFT alone.
 
     Returns
     -------
@@ -63,11 +70,14 @@ def compare(
     ------
     InputError
         If an image cannot be read, or the region lies outside.
+    MissingDependency
+        If what the matcher needs is not there.
     """
     vocabulary = bundled_vocabulary()
     work_size = Settings("", "").work_size
     extractor = extractor_of(vocabulary.features, None, vocabulary.likeness)
-    asked = extract(Query(str(a), a, region, page_a), extractor, work_size, relations)
+    query = Query(str(a), a, region, page_a)
+    asked = extract(query, extractor, work_size, relations)
     scan = read_image(b, page_b, long_side=work_size)
     features = extractor_of(vocabulary.features, _FEATURES, vocabulary.likeness).extract(scan)
     if len(features) < 3:
@@ -79,7 +89,18 @@ def compare(
     stored = Stored(Signed(frame, words.astype(np.uint16), signatures), pixel)
     limit = math.log10(max_false_alarms / len(relations))
     found: list[Match] = []
-    for variant in variants(asked.features, asked.region, vocabulary):
+    asked_for = variants(asked.features, asked.region, vocabulary)
+    if matcher is not None:
+        again = Rematcher(matcher, work_size)
+        known = {variant.relation: variant for variant in asked_for}
+
+        def weigh(relation: Relation, matrix: NDArray[np.float64]) -> list[Match]:
+            return verify(known[relation], matrix, NO_PAIRS, stored, vocabulary, limit) if relation in known else []
+
+        for own in again.variants(query, relations):
+            found += again.find(own, b, page_b, partial(weigh, own.relation))
+        return distinct([match for match in found if match.log_false_alarms <= limit])
+    for variant in asked_for:
         rows, columns, weights = nearest_pairs(variant.features.descriptors, features.descriptors)
         pairs = (variant.frame[rows], frame[columns], weights)
         bounds, pixels = np.array([0, len(rows)]), np.array([stored.pixel])

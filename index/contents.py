@@ -11,7 +11,7 @@ from index.checksums import differing
 from index.derived import damaged_derived
 from index.detections import facts_of_detections
 from index.folder import SegmentFolder
-from index.intake import VOCABULARY_FILE, stored_vocabulary
+from index.intake import stored_vocabulary
 from index.reports import Problem
 from index.segment import Segment, StoredFeatures
 from index.snapshot import faults, holdings, map_segments
@@ -68,8 +68,8 @@ class Contents:
 
     @property
     def calibrated(self) -> bool:
-        """Whether the law of chance was measured with its vocabulary: that which comes with calque."""
-        return not (self.path / VOCABULARY_FILE).is_file()
+        """Whether the law of chance was measured with its vocabulary."""
+        return self.vocabulary.law is not None
 
     @property
     def state(self) -> tuple[int, int]:

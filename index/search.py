@@ -4,6 +4,7 @@
 2. Let their visual words and signatures vote for images, over the postings of every segment.
 3. Estimate, for each image of the short list, the map that its voters agree on.
 4. For the images with the strongest agreement, compare all features under that map and weigh the evidence.
+5. Where asked to, lay the query on images with many votes that are not found yet, by the pairs of a network.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import sys
 import time
 from collections import Counter, deque
 from dataclasses import replace
+from functools import partial
 from itertools import chain, groupby, islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +27,10 @@ from index.answers import Answer, Hit
 from index.asking import QUERY_FEATURES, extract
 from index.furniture import NEIGHBOURS, furniture_of
 from index.regions import Layouts, Pictures
+from index.rematching import Rematcher
 from index.shortlist import ShortLister
 from index.threads import Threads
-from index.verification import RELATIONS, Variant
+from index.verification import NO_PAIRS, RELATIONS, Variant
 from index.workers import Failed, default_workers
 from matcher.errors import CalqueError, InputError
 from matcher.geometry import Tolerance, estimate
@@ -34,14 +38,15 @@ from matcher.registry import extractor_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from index.answers import Query
     from index.asking import Extracted
     from index.catalogue import ImageRecord
     from index.cluster import Cluster
     from index.furniture import Furniture
-    from index.shortlist import Candidate
+    from index.shortlist import Ballot, Candidate, Voted
     from index.store import Index
     from index.verification import Stored
     from index.vocabulary import Vocabulary
@@ -54,9 +59,6 @@ _SHORT_LIST = 200
 
 _REFINED = 60
 """Images looked at with all features, at a time; a search ends with a batch in which nothing is found."""
-
-_WEIGHED = 2e-4
-"""Share of unrelated images, for each relation, that get as far as being weighed (docs/significance.md)."""
 
 _ON_PICTURES = 2 / 3
 """Share of the evidence for a hit of a whole page that lies on pictures, as its layout or the other page's has them."""
@@ -77,6 +79,8 @@ def search(
     relations: Sequence[Relation] = RELATIONS,
     only: Collection[int] | None = None,
     furniture: bool = False,
+    rematch: str | None = None,
+    rematched: int = 50,
     threads: int | None = None,
     cluster: Cluster | None = None,
 ) -> Iterator[Answer]:
@@ -99,6 +103,10 @@ def search(
         Whether whole pages are found by what is on every scan of a volume, too: bindings, rulers, stamps, running
         titles (`index.furniture`), and, where the index knows layouts, by what is on no picture. Framed regions always
         are.
+    rematch : str, optional
+        Name of a matcher (`matcher.registry.MATCHERS`) that looks again at images which are not found, read anew; for
+        each relation at the `rematched` with most votes.
+    rematched : int
     threads : int, optional
         By default one per core. The answers do not depend on it.
     cluster : Cluster, optional
@@ -113,13 +121,17 @@ def search(
         raise InputError(f"top must be 1 or more, got {top}")
     if not max_false_alarms > 0:
         raise InputError(f"max_false_alarms must be above 0, got {max_false_alarms}")
+    if rematched < 1:
+        raise InputError(f"rematched must be 1 or more, got {rematched}")
     if cluster is not None:
-        options = {"top": top, "max_false_alarms": max_false_alarms, "relations": relations, "furniture": furniture}
+        options: dict[str, Any] = {"top": top, "max_false_alarms": max_false_alarms, "relations": relations}
+        options |= {"furniture": furniture, "rematch": rematch, "rematched": rematched}
         yield from _on_cluster(cluster, index, queries, {**options, "only": only})
         return
     threads = threads or default_workers()
     vocabulary = index.vocabulary
     extractor = extractor_of(vocabulary.features, QUERY_FEATURES, vocabulary.likeness)
+    again = None if rematch is None else Rematcher(rematch, index.settings.work_size)
     with Threads(threads) as pool:
         searcher = _Searcher(index, vocabulary, pool, len(relations), only, furniture)
         layouts = Layouts(index) if index.settings.layout else None
@@ -136,7 +148,8 @@ def search(
                 return error
 
         def answer(query: Query) -> Answer:
-            return searcher.answer(query, prepared(query), top, max_false_alarms)
+            looking = None if again is None else _Rematch(again, query, relations, rematched)
+            return searcher.answer(query, prepared(query), top, max_false_alarms, looking)
 
         if alone:
             yield from map(answer, chain(first, waiting))
@@ -183,6 +196,19 @@ def _answering(
     return answer
 
 
+class _Rematch(NamedTuple):
+    """What looks again for a query, as `relations` have it, at the `most` images with most votes."""
+
+    matcher: Rematcher
+    query: Query
+    relations: Sequence[Relation]
+    most: int
+
+    def variants(self) -> list[Variant]:
+        """Return the query's variants in features of the matcher."""
+        return self.matcher.variants(self.query, self.relations)
+
+
 class _Searcher:
     """Searches over the segments of an index, the steps of each spread over threads."""
 
@@ -211,15 +237,30 @@ class _Searcher:
         self._known: dict[int, Furniture] = {}
         self._layouts: dict[int, Pictures] = {}
 
-    def answer(self, query: Query, asked: Extracted | CalqueError, top: int | None, max_false_alarms: float) -> Answer:
+    def answer(
+        self,
+        query: Query,
+        asked: Extracted | CalqueError,
+        top: int | None,
+        max_false_alarms: float,
+        rematch: _Rematch | None = None,
+    ) -> Answer:
         """Answer one query by its features, or by why it has none. May be called by several threads at a time."""
         if isinstance(asked, CalqueError):
             return Answer(query.id, query.image, query.region, 0.0, (), error=str(asked), page=query.page)
         start = time.perf_counter()
-        tests = max(_LEAST_WEIGHED, _WEIGHED * self._images * self._relations)
+        tests = max(_LEAST_WEIGHED, self._vocabulary.supposed_law.weighed * self._images * self._relations)
         # A place is left for the next on its image at the same point, whatever is asked for: fewer false alarms
         # allowed then give the surer ones of the same hits.
-        found = self._find(asked, math.log10(max(max_false_alarms, 1.0) / tests), query.region is not None)
+        most = math.log10(max(max_false_alarms, 1.0) / tests)
+        variants = verification.variants(asked.features, asked.region, self._vocabulary, self._pool)
+        ballots = self._lister.vote(variants, self._lister.sign(variants)) if self._segments else []
+        found = self._find(asked, variants, ballots, most, query.region is not None)
+        if rematch is not None and ballots:
+            try:
+                found += self._found_again(rematch, variants, ballots, {image_id for image_id, _ in found}, tests)
+            except CalqueError as error:
+                return Answer(query.id, query.image, query.region, 0.0, (), error=str(error), page=query.page)
         limit = math.log10(max_false_alarms / tests)
         found = [place for place in found if place[1].log_false_alarms <= limit]
         found.sort(key=lambda place: (place[1].log_false_alarms, place[0], place[1].region.as_list()))
@@ -232,11 +273,10 @@ class _Searcher:
         extraction, seconds = asked.seconds, asked.seconds + time.perf_counter() - start
         return Answer(query.id, query.image, query.region, seconds, tuple(hits), page=query.page, extraction=extraction)
 
-    def _find(self, extracted: Extracted, limit: float, framed: bool) -> list[tuple[int, Match]]:
+    def _find(
+        self, extracted: Extracted, asked: list[Variant], ballots: list[Ballot], limit: float, framed: bool
+    ) -> list[tuple[int, Match]]:
         """Return the catalogue ids of images, and the matches on them with at most 10 ** `limit` false alarms each."""
-        asked = verification.variants(extracted.features, extracted.region, self._vocabulary, self._pool)
-        if not self._segments:
-            return []
 
         def examine(candidate: Candidate) -> tuple[Candidate, Stored, list[Match]]:
             stored = self._gather(candidate.segment, candidate.local)
@@ -244,7 +284,6 @@ class _Searcher:
             matches = verification.verify(variant, candidate.matrix, candidate.pairs, stored, vocabulary, limit)
             return candidate, stored, matches
 
-        ballots = self._lister.vote(asked, self._lister.sign(asked))
         by_image: dict[int, list[Match]] = {}
         sifted = not framed and not self._keeps_furniture
         first, last = 0, _SHORT_LIST
@@ -270,6 +309,40 @@ class _Searcher:
             ballots = [ballot for ballot in ballots if 4 * found[ballot.number] >= last - first]
             first, last = last, 2 * last
         return [(image_id, match) for image_id, all_ in by_image.items() for match in verification.distinct(all_)]
+
+    def _found_again(
+        self,
+        rematch: _Rematch,
+        asked: list[Variant],
+        ballots: list[Ballot],
+        known: Collection[int],
+        tests: float,
+    ) -> list[tuple[int, Match]]:
+        """Return what a network finds on images with many votes that are not `known` to be hits.
+
+        Every image looked at is a test, whether or not voters agree on it: `Match.log_false_alarms` is such that
+        `tests` times the chance it stands for are the false alarms of all of these.
+        """
+        lists = [self._lister.most_voted(ballot, rematch.most + len(known)) for ballot in ballots]
+        lists = [[place for place in places if place.image_id not in known][: rematch.most] for places in lists]
+        price = math.log10(max(1, sum(map(len, lists))) / tests)
+        own = {variant.relation: variant for variant in rematch.variants()}
+        found: dict[int, list[Match]] = {}
+
+        def weigh(variant: Variant, place: Voted, matrix: NDArray[np.float64]) -> list[Match]:
+            stored = self._gather(place.segment, place.local)
+            return verification.verify(variant, matrix, NO_PAIRS, stored, self._vocabulary, 0.0)
+
+        for ballot, places in zip(ballots, lists, strict=True):
+            variant = asked[ballot.number]
+            for place in places if variant.relation in own else ():
+                record = self._index.image(place.image_id)
+                weighing = partial(weigh, variant, place)
+                matches = rematch.matcher.find(own[variant.relation], Path(record.path), record.page, weighing)
+                found.setdefault(place.image_id, []).extend(
+                    replace(match, log_false_alarms=match.log_false_alarms + price) for match in matches
+                )
+        return [(image_id, match) for image_id, all_ in found.items() for match in verification.distinct(all_)]
 
     def _off_furniture(
         self, candidate: Candidate, stored: Stored, variant: Variant, matches: list[Match], limit: float

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from index.verification import Variant
     from index.vocabulary import Vocabulary
 
-__all__ = ["Ballot", "Candidate", "ShortLister"]
+__all__ = ["Ballot", "Candidate", "ShortLister", "Voted"]
 
 _WORDS = (3, 10)
 """Visual words looked up for each query feature, at the least and at the most: a small query can afford more."""
@@ -78,6 +78,14 @@ class Candidate(NamedTuple):
     pairs: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 
 
+class Voted(NamedTuple):
+    """An image that was voted for: its catalogue id, the number of its segment, its local number in it."""
+
+    image_id: int
+    segment: int
+    local: int
+
+
 class ShortLister:
     """Votes over the segments of an index, with the threads of a pool."""
 
@@ -127,6 +135,15 @@ class ShortLister:
         """
         found = self._pool.map(self._agreed, ballots, repeat(first), repeat(last))
         return sorted(chain.from_iterable(found), key=lambda c: (-c.votes, c.variant, c.image_id))
+
+    def most_voted(self, ballot: Ballot, most: int) -> list[Voted]:
+        """Return the images with most votes, whether or not voters agree on a map."""
+        chosen = self._ranked(ballot, most)
+        segments = np.searchsorted(self._firsts, chosen, side="right") - 1
+        return [
+            Voted(int(self._ids[place]), int(segment), int(place - self._firsts[segment]))
+            for place, segment in zip(chosen, segments, strict=True)
+        ]
 
     def _agreed(self, ballot: Ballot, first: int, last: int) -> list[Candidate]:
         chosen = self._ranked(ballot, last)[first:]

@@ -37,8 +37,9 @@ __all__ = ["collect", "learn", "train"]
 _CELLS = 256
 _ROUNDS = 2
 _PER_WORD = 40
-_USUAL = Settings("", "")
 """Training descriptors per word: more take longer and change little."""
+
+_USUAL = Settings("", "")
 
 _SIFT = ("sift", "sift+featurebooster")
 """Extractors that choose by SIFT's descriptors, of which alone it is known how type looks."""

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from matcher.types import Features, Region, Relation
 
 __all__ = [
+    "NO_PAIRS",
     "RELATIONS",
     "Stored",
     "Variant",
     "distinct",
     "gather",
     "gather_with",
+    "match_of",
     "variants",
     "verify",
     "working_pixels",
@@ -39,6 +41,9 @@ __all__ = [
 
 RELATIONS: tuple[Relation, ...] = ("same", "mirrored", "inverted", "mirrored+inverted")
 """All relations, in the order in which equal answers are listed."""
+
+NO_PAIRS = (np.zeros((0, 4)), np.zeros((0, 4)), np.zeros(0))
+"""For `verify`, where there are none to find further places by."""
 
 _TOLERANCE = Tolerance()
 _INSTANCES = 16
@@ -91,21 +96,26 @@ class Stored:
 
 
 def variants(
-    seen: Mapping[Relation, Features], region: Region, vocabulary: Vocabulary, pool: Executor | None = None
+    seen: Mapping[Relation, Features], region: Region, vocabulary: Vocabulary | None, pool: Executor | None = None
 ) -> list[Variant]:
-    """Return the query's variants from the features that each relation gives it, in the variant's own pixels."""
+    """Return the query's variants from the features that each relation gives it, in the variant's own pixels.
+
+    Without a vocabulary they have no projections.
+    """
     usable = [(relation, features) for relation, features in seen.items() if len(features) >= 3]
     each = map if pool is None else pool.map
     return list(each(lambda named: _variant(named[0], named[1], region, vocabulary), usable))
 
 
-def _variant(relation: Relation, features: Features, region: Region, vocabulary: Vocabulary) -> Variant:
+def _variant(relation: Relation, features: Features, region: Region, vocabulary: Vocabulary | None) -> Variant:
     corners, flip = region.corners(), np.eye(3)
     if "mirrored" in relation:
         flip[0, 0], flip[0, 2] = -1.0, features.width - 1.0
         corners = corners[[1, 0, 3, 2]] * [-1.0, 1.0] + [features.width - 1.0, 0.0]
     frame = frames(features.points, features.sizes, features.angles)
-    return Variant(relation, features, frame, vocabulary.project(features.descriptors), corners, flip)
+    blank = np.zeros((len(features), 0), np.float32)
+    projections = blank if vocabulary is None else vocabulary.project(features.descriptors)
+    return Variant(relation, features, frame, projections, corners, flip)
 
 
 def gather(segment: Segment, local: int, work_size: int) -> Stored:
@@ -188,10 +198,10 @@ def verify(
         )
         if agreement is None:
             break
-        count, log_false_alarms = evidence(agreement, variant.frame[:, :2], stored.pixel)
+        count, log_false_alarms = evidence(agreement, variant.frame[:, :2], stored.pixel, vocabulary.supposed_law)
         if log_false_alarms > limit:
             break
-        found.append(_match(variant, agreement, left, count, log_false_alarms))
+        found.append(match_of(variant, agreement, left.frame[:, :2], count, log_false_alarms))
         # Look again among what this place does not explain.
         quad = _evidence_quad(variant, agreement)
         keep = ~_inside(left.frame[:, :2], quad)
@@ -227,7 +237,10 @@ def _foretold(match: Match, surer: Match) -> bool:
     return bool(np.median(off) < _ASTRAY * across)
 
 
-def _match(variant: Variant, agreement: Agreement, image: Signed, count: int, log_false_alarms: float) -> Match:
+def match_of(
+    variant: Variant, agreement: Agreement, image: NDArray[np.floating], count: int, log_false_alarms: float
+) -> Match:
+    """Return the match that an agreement is, in the query's pixels; `image` (m, 2): where the image's features are."""
     matrix = agreement.matrix @ variant.flip
     transform = Transform(matrix / matrix[2, 2])
     back = np.linalg.inv(variant.flip)
@@ -244,7 +257,7 @@ def _match(variant: Variant, agreement: Agreement, image: Signed, count: int, lo
         scale=math.sqrt(abs(float(np.linalg.det(local)))),
         polygon=transform.apply(corners),
         query_points=points.astype(np.float32),
-        image_points=image.frame[agreement.partner[agreement.inliers], :2].astype(np.float32),
+        image_points=image[agreement.partner[agreement.inliers]].astype(np.float32),
         inliers=count,
         log_false_alarms=log_false_alarms,
     )

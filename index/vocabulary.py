@@ -9,7 +9,7 @@ are searched.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ from index import _kernels as kernels
 from index.durable import replacing
 from matcher.errors import CorruptIndex, InputError
 from matcher.selection import PictureNetwork
+from matcher.significance import SHIPPED_LAW, Law
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["MEDIAN_STEP", "WORD_STEP", "Vocabulary", "bundled_vocabulary", "one_blas_thread"]
 
 _BUNDLED = Path(__file__).parent / "data" / "rootsift-65k.h5"
-_FORMAT = 1
+_FORMAT = 2
+_FORMATS = (1, _FORMAT)
+"""Those that are read; the first has no law of chance."""
+
 _ARRAYS = ("words", "cells", "cell_offsets", "projection", "medians", "likeness")
 WORD_STEP = 1 / 512
 """Unit of `Vocabulary.words` that are whole numbers: RootSIFT components of words are below 0.5."""
@@ -63,6 +67,8 @@ class Vocabulary:
         Medians of the projections of each word's descriptors, in steps of 1/256.
     likeness : float32, shape (w,)
         The network that tells pictures from type, see `matcher.selection.PictureNetwork`; empty where there is none.
+    law : Law or None
+        How many cells of unrelated images agree, where that has been measured (`index.calibrating`).
     """
 
     name: str
@@ -73,6 +79,7 @@ class Vocabulary:
     projection: NDArray[np.float32]
     medians: NDArray[np.int8]
     likeness: NDArray[np.float32]
+    law: Law | None = None
 
     def __len__(self) -> int:
         return len(self.words)
@@ -81,6 +88,11 @@ class Vocabulary:
         """Return the words as descriptors, shape (k, d)."""
         step = WORD_STEP if self.words.dtype == np.uint8 else 1.0
         return self.words.astype(np.float32) * np.float32(step)
+
+    @property
+    def supposed_law(self) -> Law:
+        """Its law of chance, that of the vocabulary that comes with calque where none was measured."""
+        return self.law or SHIPPED_LAW
 
     @property
     def hash(self) -> str:
@@ -148,6 +160,9 @@ class Vocabulary:
             file.attrs["name"] = self.name
             file.attrs["features"] = self.features
             file.attrs["hash"] = self.hash
+            if self.law is not None:
+                file.attrs["law"] = np.array(astuple(self.law))
+                file.attrs["law_hash"] = _law_hash(self.law)
             for array in _ARRAYS:
                 file.create_dataset(
                     array, data=getattr(self, array), compression="gzip", shuffle=True, track_times=False
@@ -168,16 +183,18 @@ class Vocabulary:
             raise InputError(f"{path}: no such vocabulary; train one with: calque train {path} SOURCE...")
         try:
             with h5py.File(path, "r") as file:
-                if file.attrs.get("format") != _FORMAT:
+                if file.attrs.get("format") not in _FORMATS:
                     raise InputError(f"{path} is not a vocabulary of format {_FORMAT}; train one with this calque")
                 arrays = {array: file[array][()] for array in _ARRAYS}
-                vocabulary = cls(str(file.attrs["name"]), str(file.attrs["features"]), **arrays)
+                law = Law(*map(float, file.attrs["law"])) if "law" in file.attrs else None
+                vocabulary = cls(str(file.attrs["name"]), str(file.attrs["features"]), **arrays, law=law)
+                whole = law is None or file.attrs["law_hash"] == _law_hash(law)
                 wanted = file.attrs["hash"]
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"{path} cannot be read as a vocabulary ({error}); train one with: calque train"
             ) from error
-        if vocabulary.hash != wanted:
+        if vocabulary.hash != wanted or not whole:
             raise CorruptIndex(f"{path} is damaged: its contents do not match their hash; install or train it again")
         if vocabulary.likeness.size:
             try:
@@ -187,6 +204,10 @@ class Vocabulary:
         for array in arrays.values():
             array.flags.writeable = False
         return vocabulary
+
+
+def _law_hash(law: Law) -> str:
+    return hashlib.sha256(np.array(astuple(law)).tobytes()).hexdigest()
 
 
 @lru_cache(maxsize=2)
@@ -215,4 +236,4 @@ def one_blas_thread() -> AbstractContextManager[Any]:
 @cache
 def bundled_vocabulary() -> Vocabulary:
     """Return the universal vocabulary that comes with calque (docs/vocabulary.md says how it was trained)."""
-    return Vocabulary.load(_BUNDLED)
+    return replace(Vocabulary.load(_BUNDLED), law=SHIPPED_LAW)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Built = tuple[torch.nn.Module, Callable[[Any, torch.Tensor], Iterable[tuple[torch.Tensor, ...]]]]
     """A module, and how it is run on images, float32 (n, 1, h, w): the arrays of `Found` for each."""
 
-__all__ = ["MODELS", "Found", "Model", "at_once", "device", "network", "state_of"]
+__all__ = ["MODELS", "Found", "Model", "at_once", "device", "fill", "network", "state_of"]
 
 _STRIDE = 32
 """Sides are filled up to multiples of this, which all of the networks halve evenly."""
@@ -88,7 +88,7 @@ def state_of(name: str) -> dict[str, Any]:
     return read
 
 
-def _fill(module: torch.nn.Module, name: str, renamed: Mapping[str, str] | None = None) -> None:
+def fill(module: torch.nn.Module, name: str, renamed: Mapping[str, str] | None = None) -> None:
     """Put the weights called `name` into a module; `renamed` are beginnings of names, theirs and the module's.
 
     Raises
@@ -191,7 +191,7 @@ def _aliked(name: str) -> Callable[[int], Built]:
 
     def build(budget: int) -> Built:
         module = feature.ALIKED(name, max_num_keypoints=budget, detection_threshold=0.0)
-        _fill(module, name)
+        fill(module, name)
         return module, run
 
     return build
@@ -205,7 +205,7 @@ def _disk(budget: int) -> Built:
         return ((found.keypoints, found.detection_scores, found.descriptors) for found in every)
 
     module = feature.DISK()
-    _fill(module, "disk")
+    fill(module, "disk")
     return module, run
 
 
@@ -217,7 +217,7 @@ def _xfeat(budget: int) -> Built:
         return ((found["keypoints"], found["scores"], found["descriptors"]) for found in every)
 
     module = feature.XFeat(top_k=budget)
-    _fill(module.net, "xfeat")
+    fill(module.net, "xfeat")
     return module, run
 
 
@@ -246,10 +246,10 @@ def _keynet(descriptor: str) -> Callable[[int], Built]:
             False, num_features=budget, ori_module=feature.LAFOrienter(angle_detector=orientation), aff_module=shape
         )
         patches: torch.nn.Module = feature.HardNet(False) if descriptor == "hardnet" else feature.TFeat(False)
-        _fill(detector.get_submodule("model"), "keynet")
-        _fill(shape, "affnet")
-        _fill(orientation, "orinet")
-        _fill(patches, descriptor, _HARDTFEAT if descriptor == "hardtfeat" else None)
+        fill(detector.get_submodule("model"), "keynet")
+        fill(shape, "affnet")
+        fill(orientation, "orinet")
+        fill(patches, descriptor, _HARDTFEAT if descriptor == "hardtfeat" else None)
         return feature.LocalFeature(detector, feature.LAFDescriptor(patches, patch_size=32)), run
 
     return build

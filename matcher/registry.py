@@ -29,18 +29,21 @@ if TYPE_CHECKING:
 __all__ = [
     "EMBEDDERS",
     "EXTRACTORS",
+    "MATCHERS",
     "SEGMENTER",
     "SEGMENTERS",
     "Backend",
     "BatchExtractor",
     "Extractor",
     "FramingExtractor",
+    "PairMatcher",
     "Sight",
     "embedder_named",
     "extract_all",
     "extractor_named",
     "extractor_of",
     "images_at_once",
+    "matcher_named",
     "name_in",
     "nearest_name",
     "segmenter_named",
@@ -97,6 +100,20 @@ class FramingExtractor(Extractor, Protocol):
 
     def framed(self, scan: Scan, region: Region, most: int) -> Features:
         """Return what `unweighted` finds inside `region`; of more than `most` features the strongest."""
+
+
+class PairMatcher(Protocol):
+    """What pairs the features of two images by looking at both."""
+
+    features: str
+    """Name of the extractor whose features it knows."""
+
+    @property
+    def signature(self) -> str:
+        """Name, version and weights."""
+
+    def pairs(self, query: Features, image: Features) -> tuple[NDArray, NDArray, NDArray]:
+        """Return rows of `query`, those of `image` that they pair with, and how sure each pair is, 0 to 1."""
 
 
 def images_at_once(extractor: Extractor) -> int:
@@ -164,6 +181,15 @@ EXTRACTORS: Mapping[str, Backend] = {
     },
 }
 """Local features by the name that ``--features`` takes."""
+
+MATCHERS: Mapping[str, Backend] = {
+    "lighterglue": Backend("matcher.lightglue:LighterGlue", "learned"),
+    **{
+        f"lightglue-{short}": Backend("matcher.lightglue:LightGlue", "learned", (("features", features),))
+        for short, features in (("aliked", "aliked-n16rot"), ("disk", "disk"), ("sift", "sift"))
+    },
+}
+"""Networks that pair the features of two images, by the name that ``--rematch`` and ``--matcher`` take."""
 
 SEGMENTERS: Mapping[str, Backend] = {
     "calque": Backend("matcher.layout_network:LayoutNetwork"),
@@ -238,6 +264,22 @@ def name_in(signature: str) -> str:
     """Return the name of the extractor or segmenter with a signature."""
     parts = re.fullmatch(r"(.+)-\d+\(.*\)", signature)
     return _SIGNED.get(parts[1], parts[1]) if parts else signature
+
+
+def matcher_named(name: str) -> PairMatcher:
+    """Return a matcher by its name in `MATCHERS`.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    MissingDependency
+        If it needs a package or weights that are not there.
+    """
+    if name not in MATCHERS:
+        raise nearest_name(name, MATCHERS, "matcher")
+    made: PairMatcher = MATCHERS[name].make()
+    return made
 
 
 def extractor_of(signature: str, max_features: int | None = None, likeness: NDArray | None = None) -> Extractor:

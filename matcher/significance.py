@@ -7,11 +7,13 @@ a letter that is also printed there, from counting many times.
 
 How many cells of unrelated images do agree was measured (docs/significance.md): three are spent on the map itself; the
 others follow a negative binomial law, wider than Poisson's because cells that agree lie together in textures and lines.
+How wide depends on the features and the words, so each vocabulary has a law of its own.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,23 +25,52 @@ if TYPE_CHECKING:
 
     from matcher.geometry import Agreement
 
-__all__ = ["CHANCE", "evidence", "log_tail"]
+__all__ = ["SHIPPED_LAW", "SPENT", "Law", "compared_cells", "evidence", "expected_cells", "log_tail"]
 
-CHANCE = 0.0208
-"""Chance that two unrelated features in the same place, of like size and angle, agree within `geometry.LIMIT` bits
-(measured on the unrelated images of the short lists of 125 queries; docs/significance.md)."""
-
-_SPENT = 3
+SPENT = 3
 """Agreements that a map has for having been fitted to them."""
 
-_BASE, _SHARE = 0.25, 0.45
-"""Further agreements on unrelated images: on average this many, and this share of those that independence predicts."""
 
-_DISPERSION = 1.5
-"""Their variance over their mean."""
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How many cells of unrelated images agree.
+
+    Attributes
+    ----------
+    chance : float
+        Chance that two unrelated features in the same place, of like size and angle, agree within `geometry.LIMIT`
+        bits.
+    base, share : float
+        Further agreements than `SPENT`: on average `base` and `share` of those that independence predicts.
+    dispersion : float
+        Their variance over their mean, above 1.
+    weighed : float
+        Share of unrelated images, for each relation asked, that get as far as being weighed.
+
+    Raises
+    ------
+    ValueError
+        For numbers that are no such law.
+    """
+
+    chance: float
+    base: float
+    share: float
+    dispersion: float
+    weighed: float
+
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, astuple(self))) or not (
+            0 < self.chance < 1 and self.base > 0 and self.share >= 0 and self.dispersion > 1 and 0 < self.weighed <= 1
+        ):
+            raise ValueError(f"{self} is no law of chance")
 
 
-def evidence(agreement: Agreement, query_points: NDArray, pixel: float) -> tuple[int, float]:
+SHIPPED_LAW = Law(chance=0.0208, base=0.25, share=0.45, dispersion=1.5, weighed=2e-4)
+"""That of SIFT with the vocabulary that comes with calque (docs/significance.md)."""
+
+
+def evidence(agreement: Agreement, query_points: NDArray, pixel: float, law: Law = SHIPPED_LAW) -> tuple[int, float]:
     """Weigh an agreement.
 
     Parameters
@@ -49,6 +80,7 @@ def evidence(agreement: Agreement, query_points: NDArray, pixel: float) -> tuple
         All query features.
     pixel : float
         Pixels of the image per pixel of the size it was extracted at.
+    law : Law
 
     Returns
     -------
@@ -58,17 +90,26 @@ def evidence(agreement: Agreement, query_points: NDArray, pixel: float) -> tuple
         log10 of the share of unrelated images, of those on which some map can be fitted at all, that would agree in as
         many.
     """
+    count, compared = compared_cells(agreement, query_points, pixel)
+    return count, log_tail(count, expected_cells(compared, law.chance), law)
+
+
+def compared_cells(agreement: Agreement, query_points: NDArray, pixel: float) -> tuple[int, NDArray[np.int64]]:
+    """Return how many distinct cells agree, and how many comparisons were made in each cell in which any was."""
     laid = np.column_stack([query_points, np.ones(len(query_points))]) @ agreement.matrix.T
     reached = agreement.compared > 0
     places = cells(laid[reached, :2] / laid[reached, 2:], CELL * pixel)
     _, numbers = np.unique(places, return_inverse=True)
-    missing = np.bincount(numbers, agreement.compared[reached] * math.log1p(-CHANCE))
-    expected = float(-np.expm1(missing).sum())
-    count = len(np.unique(numbers[agreement.inliers[reached]]))
-    return count, log_tail(count, expected)
+    compared = np.bincount(numbers, agreement.compared[reached]).astype(np.int64)
+    return len(np.unique(numbers[agreement.inliers[reached]])), compared
 
 
-def log_tail(count: int, expected: float) -> float:
+def expected_cells(compared: NDArray[np.integer], chance: float) -> float:
+    """Return how many cells would agree, with so many comparisons in each, if all of them were independent."""
+    return float(-np.expm1(compared * math.log1p(-chance)).sum())
+
+
+def log_tail(count: int, expected: float, law: Law = SHIPPED_LAW) -> float:
     """Return log10 of an upper bound of the chance of `count` or more agreements.
 
     Parameters
@@ -77,14 +118,15 @@ def log_tail(count: int, expected: float) -> float:
         Cells that agree.
     expected : float
         Cells that would if all comparisons were independent.
+    law : Law
     """
-    beyond = count - _SPENT
-    mean = _BASE + _SHARE * expected
+    beyond = count - SPENT
+    mean = law.base + law.share * expected
     if beyond <= mean:
         return 0.0
     # The tail of a negative binomial law is at most its first term over one minus the largest ratio of terms.
-    size, rest = mean / (_DISPERSION - 1), 1 - 1 / _DISPERSION
+    size, rest = mean / (law.dispersion - 1), 1 - 1 / law.dispersion
     first = math.lgamma(beyond + size) - math.lgamma(beyond + 1) - math.lgamma(size)
-    first += beyond * math.log(rest) - size * math.log(_DISPERSION)
+    first += beyond * math.log(rest) - size * math.log(law.dispersion)
     ratio = max(rest, rest * (beyond + size) / (beyond + 1))
     return min(0.0, (first - math.log1p(-ratio)) / math.log(10))

@@ -56,6 +56,7 @@ class WeightsFile:
 
 _ALIKED = f"{_GITHUB}/Shiaoming/ALIKED/raw/683d7c65197395c0b3f01ebe76e1084a27e73a65/models"
 _BOOSTER = f"{_GITHUB}/SJTU-ViSYS/FeatureBooster/raw/0260868806d0ae603a166848d64078bfd1c2f1f9/models"
+_LIGHTGLUE = f"{_GITHUB}/cvg/LightGlue/releases/download/v0.1_arxiv"
 _AFFNET = f"{_GITHUB}/ducha-aiki/affnet/raw/da7cf51ba09cb92e3cf0f46c12a89881f79e5051"
 
 WEIGHTS: Mapping[str, WeightsFile] = {
@@ -143,6 +144,19 @@ WEIGHTS: Mapping[str, WeightsFile] = {
     "xfeat": WeightsFile(
         "xfeat.pt", f"{_GITHUB}/verlab/accelerated_features/raw/main/weights/xfeat.pt", "", 0, "Apache-2.0"
     ),
+    "lighterglue": WeightsFile(
+        "lighterglue_L3.onnx",
+        f"{_GITHUB}/noahzhy/xfeat_lightglue_onnx/raw/155f5e1b6c9453162c286eacb0003fa4b8461a9c/onnx/lighterglue_L3.onnx",
+        "a721f366f54b20328fa98c799cc31478edb1c31f0c941528df3d363c3753760d",
+        2349183,
+        "Apache-2.0",
+    ),
+    **{
+        f"lightglue-{name}": WeightsFile(
+            f"{name}_lightglue.pth", f"{_LIGHTGLUE}/{name}_lightglue.pth", "", 0, "Apache-2.0"
+        )
+        for name in ("aliked", "disk", "sift")
+    },
 }
 """All weights, by name."""
 

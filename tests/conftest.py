@@ -132,6 +132,7 @@ def shared_data() -> Path:
 def published_weights(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder of the weights that are at hand, under the names that their authors gave them."""
     folder = tmp_path_factory.mktemp("weights")
-    for path in (shared_data / "weights").glob("*/*.p*"):
+    weights = shared_data / "weights"
+    for path in (*weights.glob("*/*.p*"), *weights.glob("lighterglue/*.onnx")):
         shutil.copy(path, folder / path.name.replace("_rebuilt", ""))
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from scipy import stats
 
 from matcher.geometry import LIMIT, Agreement, Signed, Tolerance, refine
-from matcher.significance import CHANCE, evidence, log_tail
+from matcher.significance import SHIPPED_LAW, Law, evidence, log_tail
 
 
 @pytest.mark.parametrize("expected", [0.1, 1.0, 3.7, 25.0])
@@ -35,6 +36,21 @@ def test_more_agreements_are_surer_and_more_expected_less_sure():
     assert (np.diff([log_tail(50, expected) for expected in expectations]) >= 0).all()
 
 
+def test_a_wider_law_and_a_higher_mean_make_less_sure():
+    narrow, wide, higher = (
+        Law(0.02, 0.3, share, dispersion, 1e-3) for share, dispersion in ((0.4, 1.5), (0.4, 3), (1, 1.5))
+    )
+    for count in (6, 12, 40):
+        assert log_tail(count, 2.0, narrow) < log_tail(count, 2.0, wide)
+        assert log_tail(count, 2.0, narrow) < log_tail(count, 2.0, higher)
+
+
+@pytest.mark.parametrize("wrong", [{"chance": 0.0}, {"base": -1.0}, {"dispersion": 1.0}, {"weighed": math.nan}])
+def test_numbers_that_are_no_law_are_refused(wrong):
+    with pytest.raises(ValueError, match="no law of chance"):
+        replace(SHIPPED_LAW, **wrong)
+
+
 def agreement(compared: np.ndarray, inliers: np.ndarray) -> Agreement:
     n = len(compared)
     return Agreement(np.eye(3), np.zeros(n, np.int32), np.zeros(n, np.uint8), compared.astype(np.int32), inliers)
@@ -50,7 +66,7 @@ def test_cells_count_not_features():
     together[0] = 0
     everything = np.ones(40, dtype=np.bool_)
     count, sure = evidence(agreement(np.ones(40), everything), apart, 1.0)
-    assert (count, sure) == (40, pytest.approx(log_tail(40, 40 * CHANCE)))
+    assert (count, sure) == (40, pytest.approx(log_tail(40, 40 * SHIPPED_LAW.chance)))
     count, sure = evidence(agreement(np.ones(40), everything), together, 1.0)
     assert count <= 2
     assert sure > -1
@@ -62,7 +78,7 @@ def test_features_that_were_not_compared_do_not_count():
                   for reached in (inliers, np.ones(40)))  # fmt: skip
     assert some[0] == all_[0] == 10
     assert some[1] < all_[1]
-    expected = 40 * (1 - (1 - CHANCE) ** 30)
+    expected = 40 * (1 - (1 - SHIPPED_LAW.chance) ** 30)
     assert all_[1] == pytest.approx(log_tail(10, expected), rel=1e-6)
 
 

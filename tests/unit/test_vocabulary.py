@@ -15,6 +15,7 @@ from index.vocabulary import MEDIAN_STEP, WORD_STEP, Vocabulary, bundled_vocabul
 from matcher.errors import CalqueError, CorruptIndex, InputError
 from matcher.selection import PictureNetwork
 from matcher.sift import Sift, root_sift
+from matcher.significance import SHIPPED_LAW, Law
 from tests import reference
 
 if TYPE_CHECKING:
@@ -72,6 +73,25 @@ def test_what_is_saved_is_read_again(small, file):
         assert array.dtype == getattr(small, name).dtype
         assert (array == getattr(small, name)).all()
         assert not array.flags.writeable
+
+
+def test_a_law_of_chance_is_kept_with_it_and_changes_no_word(small, tmp_path):
+    law = Law(0.031, 0.4, 0.9, 2.5, 3e-3)
+    replace(small, law=law).save(tmp_path / "own.h5")
+    read = Vocabulary.load(tmp_path / "own.h5")
+    assert (read.law, read.supposed_law, read.hash) == (law, law, small.hash)
+    with h5py.File(tmp_path / "own.h5", "r+") as opened:
+        opened.attrs["law"] = np.array([0.031, 0.4, 0.9, 2.5, 3e-5])
+    with pytest.raises(CorruptIndex, match=r"own\.h5 is damaged"):
+        Vocabulary.load(tmp_path / "own.h5")
+
+
+def test_an_older_file_has_no_law_and_is_read(file):
+    with h5py.File(file, "r+") as opened:
+        opened.attrs["format"] = 1
+    read = Vocabulary.load(file)
+    assert read.law is None
+    assert read.supposed_law == SHIPPED_LAW == bundled_vocabulary().law
 
 
 def test_read_again_it_says_the_same(small, file):

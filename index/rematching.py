@@ -1,0 +1,142 @@
+"""Look again at the images of a short list with a network that sees the query and the image at once.
+
+The index stores no more of an image than its words; so the images themselves are read, and features that the network
+knows are found on them anew. That takes a second or so for each: it is for queries that nothing else finds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from index import verification
+from index.asking import extract
+from matcher.geometry import Agreement
+from matcher.images import read_image
+from matcher.registry import extractor_named, matcher_named
+from matcher.rematching import PAIR_LAWS, agreed_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from index.answers import Query
+    from index.verification import Variant
+    from matcher.rematching import PairLaw
+    from matcher.types import Features, Match, Relation
+
+__all__ = ["Laid", "Rematcher"]
+
+_QUERY_FEATURES, _IMAGE_FEATURES = 1500, 2500
+"""Features that the network is shown; a print may cover a small part of its page."""
+
+_REMEMBERED = 64
+"""Images whose features are kept: the short lists of a batch have some in common."""
+
+
+class Laid(NamedTuple):
+    """A query laid on an image by the pairs of a network.
+
+    Attributes
+    ----------
+    matrix : float64, shape (3, 3)
+        From the variant's pixels to the image's.
+    match : Match
+        Its inliers are the distinct cells that agree; it has no significance yet.
+    """
+
+    matrix: NDArray[np.float64]
+    match: Match
+
+
+class Rematcher:
+    """Lays queries on images by the pairs of the matcher called `name` in `matcher.registry.MATCHERS`.
+
+    Parameters
+    ----------
+    name : str
+    work_size : int
+        Long side, in pixels, at which images are looked at.
+
+    Raises
+    ------
+    InputError
+        If there is no matcher of that name.
+    MissingDependency
+        If what it needs is not installed, or its weights are not there.
+    """
+
+    def __init__(self, name: str, work_size: int) -> None:
+        self._matcher = matcher_named(name)
+        self._extractor = extractor_named(self._matcher.features, _IMAGE_FEATURES)
+        self._work_size = work_size
+        self._lock = threading.Lock()
+        self._seen: OrderedDict[tuple[Path, int], Features] = OrderedDict()
+        self.law: PairLaw | None = PAIR_LAWS.get(name)
+
+    def variants(self, query: Query, relations: Sequence[Relation]) -> list[Variant]:
+        """Return the query's variants; `InputError` if it cannot be read."""
+        asked = extract(query, self._extractor, self._work_size, relations)
+        seen: Mapping[Relation, Features] = {
+            relation: features.take(slice(_QUERY_FEATURES)) for relation, features in asked.features.items()
+        }
+        return verification.variants(seen, asked.region, None)
+
+    def lay(self, variant: Variant, path: Path, page: int = 0) -> Laid | None:
+        """Return how a query lies on an image, None if no pairs agree; `InputError` if it cannot be read."""
+        image = self._features(path, page)
+        rows, columns, _ = self._matcher.pairs(_framed(variant), image)
+        places, found = variant.frame[rows, :2], image.points[columns].astype(np.float64)
+        pixel = max(1.0, max(image.width, image.height) / self._work_size)
+        agreed = agreed_pairs(np.ascontiguousarray(places), found, variant.corners, pixel)
+        if agreed is None:
+            return None
+        k = len(variant.frame)
+        inliers, partner = np.zeros(k, dtype=np.bool_), np.full(k, -1, dtype=np.int32)
+        inliers[rows[agreed.inliers]] = True
+        partner[rows] = columns
+        nothing = np.zeros(k, dtype=np.int32)
+        agreement = Agreement(agreed.matrix, partner, nothing.astype(np.uint8), nothing, inliers)
+        match = verification.match_of(variant, agreement, image.points, agreed.count, 0.0)
+        return Laid(agreed.matrix, match)
+
+    def find(
+        self, variant: Variant, path: Path, page: int, weigh: Callable[[NDArray[np.float64]], list[Match]]
+    ) -> list[Match]:
+        """Return where a query lies on an image, with the false alarms of one image looked at.
+
+        What the pairs of this network are worth may not be known. Then `weigh` says what other evidence is worth there,
+        given the map, float64 (2, 3).
+        """
+        laid = self.lay(variant, path, page)
+        if laid is None:
+            return []
+        if self.law is None:
+            return weigh(laid.matrix[:2])
+        return [replace(laid.match, log_false_alarms=self.law.log_tail(laid.match.inliers))]
+
+    def _features(self, path: Path, page: int) -> Features:
+        key = path, page
+        with self._lock:
+            seen = self._seen.pop(key, None)
+        if seen is None:
+            seen = self._extractor.extract(read_image(path, page, long_side=self._work_size))
+        with self._lock:
+            self._seen[key] = seen
+            while len(self._seen) > _REMEMBERED:
+                self._seen.popitem(last=False)
+        return seen
+
+
+def _framed(variant: Variant) -> Features:
+    """Return a variant's features in pixels of its region: the network goes by where on the picture they lie."""
+    low, high = variant.corners.min(axis=0), variant.corners.max(axis=0)
+    width, height = (max(1, round(float(side))) for side in high - low)
+    features = variant.features
+    return replace(features, points=features.points - low.astype(np.float32), width=width, height=height)
