@@ -60,7 +60,7 @@ class Weighed(NamedTuple):
 
     Attributes
     ----------
-    count : int
+    cells : int
         Distinct cells that agree.
     agreed : int
         Features that do.
@@ -68,7 +68,7 @@ class Weighed(NamedTuple):
         Comparisons made in each cell.
     """
 
-    count: int
+    cells: int
     agreed: int
     compared: NDArray[np.int64]
 
@@ -217,7 +217,7 @@ def fitted_law(weighing: Weighing) -> Law | None:
         return None
     chance = sum(one.agreed for one in weighed) / sum(int(one.compared.sum()) for one in weighed)
     expected = np.array([expected_cells(one.compared, chance) for one in weighed])
-    beyond = np.array([one.count - SPENT for one in weighed]).clip(0)
+    beyond = np.array([one.cells - SPENT for one in weighed]).clip(0)
 
     def unlikely(parameters: NDArray[np.float64]) -> float:
         base, share, more = np.exp(parameters)

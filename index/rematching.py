@@ -103,7 +103,7 @@ class Rematcher:
         partner[rows] = columns
         nothing = np.zeros(k, dtype=np.int32)
         agreement = Agreement(agreed.matrix, partner, nothing.astype(np.uint8), nothing, inliers)
-        match = verification.match_of(variant, agreement, image.points, agreed.count, 0.0)
+        match = verification.match_of(variant, agreement, image.points, int(agreed.inliers.sum()), 0.0)
         return Laid(agreed.matrix, match)
 
     def find(

@@ -73,11 +73,6 @@ class PairsAgreed(NamedTuple):
     matrix: NDArray[np.float64]
     inliers: NDArray[np.bool_]
 
-    @property
-    def count(self) -> int:
-        """Distinct cells that agree."""
-        return int(self.inliers.sum())
-
 
 def agreed_pairs(
     query: NDArray[np.float64], image: NDArray[np.float64], corners: NDArray[np.float64], pixel: float
@@ -116,7 +111,7 @@ def agreed_pairs(
         close = _near(matrix, query, image, near)
         if close.sum() < 3:
             return None
-        matrix = kernels.fit_affine(*frames, close, matrix, _STIFFNESS)
+        matrix = kernels.fit_affine(frames[0], frames[1], close, matrix, _STIFFNESS)
     full = np.vstack([matrix, [0.0, 0.0, 1.0]])
     if not plausible(full, corners):
         return None

@@ -70,14 +70,14 @@ def test_a_few_symmetrical_pictures_do_not_change_it():
 
 
 def replace_count(one: Weighed, count: int) -> Weighed:
-    return one._replace(count=count)
+    return one._replace(cells=count)
 
 
 def test_claims_made_by_it_hold_for_images_that_had_no_part():
     law = fitted_law(weighing(TRUE, 2000, seed=1))
     assert law is not None
     others = weighing(TRUE, 4000, seed=2)
-    tails = [log_tail(one.count, expected_cells(one.compared, law.chance), law) for one in others.weighed]
+    tails = [log_tail(one.cells, expected_cells(one.compared, law.chance), law) for one in others.weighed]
     for claimed in (0.1, 0.01):
         observed = np.mean(np.array(tails) <= np.log10(claimed))
         assert 0.4 * claimed < observed <= 1.3 * claimed
@@ -134,7 +134,7 @@ def test_who_looks_for_mirror_images_weighs_no_twins(pictures: Path, tmp_path: P
         index.add([pictures], workers=0)
         found = weigh_unrelated(index, 5)
     assert found.asked == 5 * 2 * 4
-    assert all(one.count < 12 for one in found.weighed)
+    assert all(one.cells < 12 for one in found.weighed)
 
 
 def test_train_says_whether_it_could_measure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
