@@ -23,14 +23,12 @@ import numpy as np
 
 from benchmarks.datasets import data_folder
 from matcher.layout import CLASSES, PICTURES
+from matcher.region_targets import IGNORED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["IGNORED", "Cutting", "Material", "Sheet", "Target", "Zone", "gather"]
-
-IGNORED = 255
-"""Pixels of which it is not said what they are."""
+__all__ = ["Cutting", "Material", "Sheet", "Target", "Zone", "gather"]
 
 _MUSIC = "music"
 _LONG_SIDES = {"pages": 1088, "pictures": 430}

@@ -23,29 +23,22 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.layout_material import IGNORED, Material, Target
-from benchmarks.layout_model import COARSE, FINE, LayoutModel, parameters
+from benchmarks.layout_material import Material
+from benchmarks.layout_model import LayoutModel
 from benchmarks.layout_scans import scanned
-from matcher.layout import PICTURES
+from matcher.region_losses import LOSSES, assigned, average, losses
+from matcher.region_model import COARSE, FINE, parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-__all__ = ["Canvases", "Learner", "losses", "train"]
+__all__ = ["Canvases", "Learner", "train"]
 
 _LONG, _SHORT = 1024, 768
-_SMALL, _LARGE = 48, 72
-"""Shorter side, in pixels, from which on boxes belong to the coarse map, and up to which to the fine one."""
-
 _POOL = 250
 """Batches kept to be learned from again, chosen at random: 13 GB at 16 canvases a batch."""
-
-_LOSSES = ("classes", "overlap", "kinds", "boxes", "quality")
 
 _CLASS_WEIGHTS = (1.0, 1.0, 2.0, 4.0, 4.0)
 """Of background, text, illustration, ornament, initial in the loss of pixels."""
@@ -68,87 +61,8 @@ class Canvases(Dataset[tuple[Tensor, ...]]):
         target = sheet.target(FINE)
         arrays = [np.ascontiguousarray(sheet.pixels.transpose(2, 0, 1)), target.classes]
         for step in (FINE, COARSE):
-            arrays += _assigned(target, step, sheet.pixels.shape[:2])
+            arrays += assigned(target.boxes, target.classes, step, sheet.pixels.shape[:2])
         return tuple(torch.from_numpy(array) for array in arrays)
-
-
-def _assigned(target: Target, step: int, shape: tuple[int, ...]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Return for each cell the kind of picture in whose middle it lies (0 none, -1 unsaid), and the picture's edges."""
-    high, wide = shape[0] // step, shape[1] // step
-    kinds = np.zeros((high, wide), np.int8)
-    edges = np.zeros((4, high, wide), np.float32)
-    unsaid = cv2.resize(target.classes, (wide, high), interpolation=cv2.INTER_NEAREST) == IGNORED
-    kinds[unsaid] = -1
-    areas = (target.boxes[:, 3] - target.boxes[:, 1]) * (target.boxes[:, 4] - target.boxes[:, 2])
-    for kind, left, top, right, bottom in target.boxes[np.argsort(-areas)]:
-        side = min(right - left, bottom - top)
-        if side > _LARGE if step == FINE else side < _SMALL:
-            continue
-        x0, y0, x1, y1 = (value / step for value in (left, top, right, bottom))
-        kinds[_cells(y0, y1), _cells(x0, x1)] = -1
-        inset_x, inset_y = 0.25 * (x1 - x0), 0.25 * (y1 - y0)
-        rows, columns = _cells(y0 + inset_y, y1 - inset_y), _cells(x0 + inset_x, x1 - inset_x)
-        kinds[rows, columns] = int(kind) + 1
-        edges[:, rows, columns] = np.array([left, top, right, bottom], np.float32)[:, None, None]
-    return kinds, edges
-
-
-def _cells(start: float, stop: float) -> slice:
-    """Return the cells whose middles lie between two places, or the one between them."""
-    first, last = math.ceil(start - 0.5), math.floor(stop - 0.5)
-    if last < first:
-        first = last = max(0, int((start + stop) / 2))
-    return slice(max(first, 0), last + 1)
-
-
-def _box_losses(said: Tensor, kinds: Tensor, edges: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the losses of kinds (focal), of boxes (generalised IoU) and of how good a box is (its IoU)."""
-    said = said.float()
-    known = kinds >= 0
-    wanted = functional.one_hot(kinds.clamp(min=0).long(), len(PICTURES) + 1)[..., 1:].permute(0, 3, 1, 2).float()
-    logits = said[:, : len(PICTURES)]
-    chance = logits.sigmoid()
-    right = torch.where(wanted > 0, chance, 1 - chance)
-    balance = torch.where(wanted > 0, 0.3, 0.7)
-    focal = balance * (1 - right) ** 2 * functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    inside = kinds > 0
-    many = inside.sum().clamp(min=1)
-    kind_loss = (focal.sum(dim=1) * known).sum() / many
-    if not inside.any():
-        return kind_loss, logits.sum() * 0, logits.sum() * 0
-    high, wide = kinds.shape[1:]
-    y = (torch.arange(high, device=said.device) + 0.5)[:, None].expand(high, wide) * step
-    x = (torch.arange(wide, device=said.device) + 0.5)[None].expand(high, wide) * step
-    far = said[:, len(PICTURES) + 1 :].clamp(-4, 6.5).exp() * step
-    boxes = torch.stack([x - far[:, 0], y - far[:, 1], x + far[:, 2], y + far[:, 3]], dim=-1)[inside]
-    truth = edges.permute(0, 2, 3, 1)[inside]
-    low, high_ = torch.maximum(boxes[:, :2], truth[:, :2]), torch.minimum(boxes[:, 2:], truth[:, 2:])
-    shared = (high_ - low).clamp(min=0).prod(dim=1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (truth[:, 2:] - truth[:, :2]).prod(dim=1) - shared
-    hull = (torch.maximum(boxes[:, 2:], truth[:, 2:]) - torch.minimum(boxes[:, :2], truth[:, :2])).prod(dim=1)
-    iou = shared / area
-    box_loss = (1 - iou + (hull - area) / hull).mean()
-    quality = functional.binary_cross_entropy_with_logits(said[:, len(PICTURES)][inside], iou.detach())
-    return kind_loss, box_loss, quality
-
-
-def losses(outputs: tuple[Tensor, Tensor, Tensor], targets: tuple[Tensor, ...]) -> Tensor:
-    """Return the five losses of a batch: pixels' classes, their overlap (dice), kinds, boxes, quality of boxes."""
-    classes, kinds_fine, edges_fine, kinds_coarse, edges_coarse = targets
-    said, small, large = outputs
-    said = said.float()
-    weights = torch.tensor(_CLASS_WEIGHTS, device=said.device)
-    known = classes != IGNORED
-    truth = torch.where(known, classes, 0).long()
-    each = functional.cross_entropy(said, truth, weight=weights, reduction="none")
-    entropy = (each * known).sum() / known.sum().clamp(min=1)
-    chances = said.softmax(dim=1) * known[:, None]
-    wanted = functional.one_hot(truth, len(_CLASS_WEIGHTS)).permute(0, 3, 1, 2) * known[:, None]
-    shared, total = (chances * wanted).sum(dim=(0, 2, 3)), (chances + wanted).sum(dim=(0, 2, 3))
-    dice = (1 - (2 * shared + 1) / (total + 1)).mean()
-    fine = _box_losses(small, kinds_fine, edges_fine, FINE)
-    coarse = _box_losses(large, kinds_coarse, edges_coarse, COARSE)
-    return torch.stack([entropy, 0.5 * dice, *(a + b for a, b in zip(fine, coarse, strict=True))])
 
 
 class Learner:
@@ -199,7 +113,7 @@ class Learner:
         self._pool: list[tuple[Tensor, ...]] = []
         self._steps = self._learned = self._told = self._canvases = 0
         self._trained = [weights for group in groups for weights in group["params"]]
-        self._sums = torch.zeros(len(_LOSSES))
+        self._sums = torch.zeros(len(LOSSES))
 
     def take(self, batch: tuple[Tensor, ...], done: float) -> None:
         """Learn from a new batch and some old ones, when the share `done` of the run lies behind."""
@@ -217,18 +131,18 @@ class Learner:
             self._tell()
 
     def _learn(self, batch: tuple[Tensor, ...]) -> None:
-        parts = losses(*self._say(batch))
+        parts = losses(*self._say(batch), _CLASS_WEIGHTS)
         self._optimizer.zero_grad(set_to_none=True)
         parts.sum().backward()
         nn.utils.clip_grad_norm_(self._trained, 5.0)
         self._optimizer.step()
         self._learned += 1
         self._sums = self._sums.to(parts.device) + parts.detach()
-        _average(self.mean, self._model, min(self._keep, self._learned / (self._learned + 20)))
+        average(self.mean, self._model, min(self._keep, self._learned / (self._learned + 20)))
 
     def _tell(self) -> None:
         many, self._told = self._learned - self._told, self._learned
-        means = {name: round(float(value) / many, 4) for name, value in zip(_LOSSES, self._sums, strict=True)}
+        means = {name: round(float(value) / many, 4) for name, value in zip(LOSSES, self._sums, strict=True)}
         rate = round(self._canvases / (time.monotonic() - self._began), 1)
         line = json.dumps({"step": self._steps, "learned": self._learned, **means, "canvases_per_second": rate})
         print(line, flush=True)
@@ -315,16 +229,6 @@ def train(
         if done >= 1:
             break
     return learner.mean
-
-
-@torch.no_grad()
-def _average(mean: nn.Module, model: nn.Module, keep: float) -> None:
-    """Move the averaged model towards the trained one."""
-    pairs = list(zip(mean.state_dict().values(), model.state_dict().values(), strict=True))
-    old, new = zip(*(pair for pair in pairs if pair[0].dtype.is_floating_point), strict=True)
-    torch._foreach_lerp_(old, new, 1 - keep)
-    for counted, counting in (pair for pair in pairs if not pair[0].dtype.is_floating_point):
-        counted.copy_(counting)
 
 
 def main() -> None:

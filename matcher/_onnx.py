@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+import numpy as np
 
-__all__ = ["OnnxDescription", "describe"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+__all__ = ["OnnxDescription", "convolutions", "describe", "with_metadata"]
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
-_GRAPH_WEIGHTS, _GRAPH_INPUT, _GRAPH_OUTPUT = 5, 11, 12
+_GRAPH_NODE, _GRAPH_WEIGHTS, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
+_NODE_INPUT, _NODE_OPERATOR = 1, 4
+_TENSOR_SIDES, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_BYTES = 1, 2, 8, 9
+_FLOAT = 1
 
 
 class OnnxDescription(NamedTuple):
@@ -41,7 +48,9 @@ def describe(data: bytes) -> OnnxDescription:
         raise ValueError("no graph in it")
     pairs = [dict(_message(value)) for number, value in model if number == _MODEL_METADATA]
     metadata = {_text(pair.get(1, b"")): _text(pair.get(2, b"")) for pair in pairs}
-    weights = {_text(dict(_message(value)).get(8, b"")) for number, value in graphs[0] if number == _GRAPH_WEIGHTS}
+    weights = {
+        _text(dict(_message(value)).get(_TENSOR_NAME, b"")) for number, value in graphs[0] if number == _GRAPH_WEIGHTS
+    }
     shapes = [
         dict(_shape(_message(value)) for number, value in graphs[0] if number == wanted)
         for wanted in (_GRAPH_INPUT, _GRAPH_OUTPUT)
@@ -50,6 +59,54 @@ def describe(data: bytes) -> OnnxDescription:
     if not (inputs and shapes[1]):
         raise ValueError("nothing goes into it, or nothing comes out")
     return OnnxDescription(metadata, inputs, shapes[1])
+
+
+def convolutions(data: bytes) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    """Return weight and bias of each convolution that an ONNX file has, in the order in which they run.
+
+    Raises
+    ------
+    ValueError
+        If `data` is no ONNX file, or it keeps weights in another way than PyTorch exports them.
+    """
+    graph = [
+        field for number, value in _fields(memoryview(data)) if number == _MODEL_GRAPH for field in _message(value)
+    ]
+    tensors = [_message(value) for number, value in graph if number == _GRAPH_WEIGHTS]
+    named = {_text(dict(tensor).get(_TENSOR_NAME, b"")): tensor for tensor in tensors}
+    found = []
+    for number, value in graph:
+        node = _message(value) if number == _GRAPH_NODE else []
+        if any(key == _NODE_OPERATOR and _text(told) == "Conv" for key, told in node):
+            names = [_text(told) for key, told in node if key == _NODE_INPUT]
+            if len(names) != 3 or not {*names[1:]} <= set(named):
+                raise ValueError("a convolution without weights and bias")
+            found.append((_array(named[names[1]]), _array(named[names[2]])))
+    return found
+
+
+def _array(tensor: list[_Field]) -> NDArray[np.float32]:
+    told = dict(tensor)
+    data = told.get(_TENSOR_BYTES)
+    if told.get(_TENSOR_TYPE) != _FLOAT or not isinstance(data, memoryview):
+        raise ValueError("weights that are no plain float32")
+    sides = [side for number, side in tensor if number == _TENSOR_SIDES and isinstance(side, int)]
+    return np.frombuffer(data, "<f4").reshape(sides).astype(np.float32)
+
+
+def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return an ONNX file with more metadata: fields of a message may follow in any order."""
+    pairs = (_encoded(1, key.encode()) + _encoded(2, value.encode()) for key, value in metadata.items())
+    return data + b"".join(_encoded(_MODEL_METADATA, pair) for pair in pairs)
+
+
+def _encoded(number: int, value: bytes) -> bytes:
+    """Return a field of bytes as it is written."""
+    size, digits = len(value), bytearray()
+    while size > 0x7F:
+        digits.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes([number << 3 | _BYTES, *digits, size]) + value
 
 
 _Field = tuple[int, "int | memoryview"]

@@ -15,7 +15,8 @@ from cli.demo_type import SERIF, Style
 from matcher.errors import InputError
 from matcher.images import Scan
 from matcher.layout import CLASSES, PICTURES
-from matcher.layout_network import LONG_SIDE, LayoutNetwork, Said, understood
+from matcher.layout_network import LONG_SIDE, LayoutNetwork, understood
+from matcher.region_reading import Said
 from matcher.types import Region
 from tests.conftest import class_at
 

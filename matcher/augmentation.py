@@ -1,0 +1,221 @@
+"""Parts of annotated images as another scanner, at another time, might have made them: what networks learn from.
+
+Everything follows from the generator of random numbers that is given.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from matcher.region_targets import IGNORED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Example", "Turns", "View", "masked_part", "part_with", "toned"]
+
+Turns = Literal["slight", "quarters", "any"]
+"""How far things may be turned against those that are learned from: a few degrees, by right angles too, or at will."""
+
+_SLIGHT = 4.0
+"""Degrees that scans and books lie askew."""
+
+_SCALES = 1.35
+"""Things are shown up to so many times larger or smaller."""
+
+_SHOWN = 0.6
+"""Share of a thing that a part must show of it for the thing to be looked for there."""
+
+_CELL = 4
+"""Pixels for each cell of the classes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An annotated image at the size at which it is learned from.
+
+    Attributes
+    ----------
+    pixels : uint8, shape (h, w, 3)
+        RGB.
+    kinds : int64, shape (n,)
+        The kind of each thing on it, from 0; -1 where it is not to be learned whether there is any.
+    outlines : tuple of tuple of float64, shape (k, 2)
+        Of each thing its polygons in pixels, parts and holes, as of `matcher.detection.Detection`.
+    exact : bool, shape (n,)
+        Whether the outline is that of the thing, not of its box.
+    """
+
+    pixels: NDArray[np.uint8]
+    kinds: NDArray[np.int64]
+    outlines: tuple[tuple[NDArray[np.float64], ...], ...]
+    exact: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where a part lies on its image: which affine map brings the image onto it, and how it is turned.
+
+    Attributes
+    ----------
+    matrix : float64, shape (2, 3)
+    right_angled : float
+        Degrees by which it is turned beyond right angles: as far as boxes without outlines cannot follow.
+    """
+
+    matrix: NDArray[np.float64]
+    right_angled: float
+
+    @classmethod
+    def drawn(
+        cls, rng: np.random.Generator, centre: tuple[float, float], side: int, turns: Turns, mirrored: bool
+    ) -> View:
+        """Draw a view of `side` × `side` pixels around a place on an image."""
+        scale = math.exp(rng.uniform(-1, 1) * math.log(_SCALES))
+        askew = float(rng.normal(0, _SLIGHT / 2))
+        angle = askew
+        if turns == "quarters":
+            angle += 90 * int(rng.integers(4))
+        elif turns == "any":
+            angle = askew = float(rng.uniform(0, 360))
+        turn = np.radians(angle)
+        matrix = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        if mirrored and rng.random() < 0.5:
+            matrix = matrix @ np.diag([-1.0, 1.0])
+        offset = (side - 1) / 2 - matrix @ np.array(centre)
+        return cls(np.column_stack([matrix, offset]), askew)
+
+    def pixels(self, image: NDArray, side: int, border: int = 0, *, nearest: bool = False) -> NDArray:
+        """Return what is seen of an image; of what lies beside it `border`."""
+        how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+        seen = cv2.warpAffine(
+            image, self.matrix, (side, side), flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=[border] * 3
+        )
+        return np.asarray(seen)
+
+    def points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map points of the image onto the part, shape (n, 2)."""
+        return np.asarray(points @ self.matrix[:, :2].T + self.matrix[:, 2])
+
+
+def part_with(
+    example: Example, rng: np.random.Generator, side: int, *, on: int | None, turns: Turns, mirrored: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
+    """Draw a part of an example, with what is to be learned of it.
+
+    Parameters
+    ----------
+    example : Example
+    rng : Generator
+    side : int
+        Pixels of the sides of the part.
+    on : int or None
+        The thing that is to be seen on it; None: any place.
+    turns, mirrored
+        As of `View.drawn`.
+
+    Returns
+    -------
+    uint8, shape (side, side, 3)
+    uint8, shape (side / 4, side / 4)
+        Of each cell its kind, from 1, 0 for none, `IGNORED` where that is not known.
+    float32, shape (n, 5)
+        Kind, from 0, left, top, right, bottom in pixels, of what is shown well enough.
+    """
+    high, wide = example.pixels.shape[:2]
+    if on is None:
+        centre = np.array([rng.uniform(0, wide), rng.uniform(0, high)])
+    else:
+        points = np.vstack(example.outlines[on])
+        low, top = points.min(axis=0), points.max(axis=0)
+        # Anywhere on the part that leaves it whole; what is larger than the part shows any piece of itself.
+        room = np.maximum(side / _SCALES - (top - low), 0.3 * side) / 2
+        centre = np.clip((low + top) / 2 + rng.uniform(-1, 1, 2) * room, 0, [wide, high])
+    view = View.drawn(rng, (float(centre[0]), float(centre[1])), side, turns, mirrored)
+    pixels = np.asarray(view.pixels(example.pixels, side), np.uint8)
+    cells = side // _CELL
+    classes = np.zeros((cells, cells), np.uint8)
+    boxes = []
+    seen = [[view.points(outline) for outline in outlines] for outlines in example.outlines]
+    areas = [float(np.ptp(np.vstack(outlines), axis=0).prod()) for outlines in seen]
+    for number in np.argsort(areas)[::-1]:
+        kind = int(example.kinds[number])
+        box = _box(seen[number], bool(example.exact[number]), view)
+        shown = np.clip(box, 0, side)
+        share = float(np.prod(shown[2:] - shown[:2]) / max(np.prod(box[2:] - box[:2]), 1e-6))
+        if share <= 0:
+            continue
+        value = IGNORED if kind < 0 or share < _SHOWN else kind + 1
+        cv2.fillPoly(classes, [np.round(((o + 0.5) / _CELL - 0.5) * 16).astype(np.int32) for o in seen[number]], value, shift=4)
+        if value != IGNORED:
+            boxes.append([kind, *shown])
+    return toned(pixels, rng), classes, np.array(boxes, np.float32).reshape(-1, 5)
+
+
+def _box(outlines: list[NDArray[np.float64]], exact: bool, view: View) -> NDArray[np.float64]:
+    """Return left, top, right, bottom of the box around outlines on a part.
+
+    Of a turned box that is all that is known of a thing, the corners say too much: what is in it hardly ever reaches
+    them. So the box is taken to turn about its middle without growing.
+    """
+    points = np.vstack(outlines)
+    low, high = points.min(axis=0), points.max(axis=0)
+    if not exact:
+        turn = np.radians(abs((view.right_angled + 45) % 90 - 45))
+        middle, half = (low + high) / 2, (high - low) / 2
+        c, s = np.cos(turn), np.sin(turn)
+        # The half sides a, b that became (a c + b s, a s + b c); near 45 degrees that tells nothing of them.
+        if c * c - s * s > 0.3:
+            half = np.maximum(np.array([[c, -s], [-s, c]]) @ half / (c * c - s * s), 0.5)
+        low, high = middle - half, middle + half
+    return np.concatenate([low, high])
+
+
+def masked_part(
+    pixels: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    rng: np.random.Generator,
+    side: int,
+    *,
+    centre: tuple[float, float],
+    turns: Turns,
+    mirrored: bool,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Draw a part of an image around a place, with the classes of its pixels; what lies beside it is `IGNORED`."""
+    view = View.drawn(rng, centre, side, turns, mirrored)
+    classes = np.asarray(view.pixels(mask, side, IGNORED, nearest=True), np.uint8)
+    return toned(np.asarray(view.pixels(pixels, side), np.uint8), rng), classes
+
+
+def toned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return an image as another scanner might have seen it: light, paper, colour, sharpness, grain, compression."""
+    values = pixels.astype(np.float32) / 255
+    if rng.random() < 0.2:
+        values = np.repeat(values @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2)
+    else:
+        values *= rng.uniform(0.88, 1.08, 3).astype(np.float32)  # paper and lamps
+    if rng.random() < 0.4:  # light that falls from one side
+        high, wide = values.shape[:2]
+        slope = rng.uniform(-0.2, 0.2, 2)
+        ramp = slope[0] * np.linspace(-1, 1, high)[:, None] + slope[1] * np.linspace(-1, 1, wide)
+        values *= (1 + ramp[..., None]).astype(np.float32)
+    middle = float(values.mean())
+    values = (values - middle) * float(rng.uniform(0.7, 1.25)) + middle + float(rng.uniform(-0.1, 0.1))
+    values = np.clip(values, 0, 1) ** float(math.exp(rng.uniform(-0.3, 0.3)))
+    chance = rng.random()
+    if chance < 0.3:
+        values = cv2.GaussianBlur(values, (0, 0), float(rng.uniform(0.4, 1.3)))
+    elif chance < 0.5:
+        values = values + float(rng.uniform(0.3, 1.2)) * (values - cv2.GaussianBlur(values, (0, 0), 1.5))
+    if rng.random() < 0.4:
+        values = values + rng.normal(0, rng.uniform(0.005, 0.04), values.shape[:2])[..., None].astype(np.float32)
+    made = np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)
+    if rng.random() < 0.4:
+        _, packed = cv2.imencode(".jpg", made, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])
+        made = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
+    return made
