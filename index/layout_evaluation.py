@@ -1,8 +1,7 @@
 """How well the regions that a segmenter finds agree with what is known of the pages.
 
-Boxes are judged by average precision as COCO defines it (https://cocodataset.org/#detection-eval): regions take true
-ones greedily, the surest first; precision is interpolated at 101 recalls; AP50 counts boxes of IoU ≥ 0.5, AP50:95 is
-the mean over ten thresholds. Classes of pixels are judged by intersection over union, summed over all pages.
+Boxes are judged by average precision (`index.average_precision`), classes of pixels by intersection over union, summed
+over all pages.
 
 Pictures are taken out of the blocks of text that they stand in. What the truth calls *other* (music, stamps, damage) is
 neither right nor wrong: its pixels are not judged, nor is a region of which at least half lies in it.
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from index.average_precision import Matched, figures_of, matched
 from index.items import SourceFailure
 from index.layout_truth import region_of
 from index.zones import ZoneFinder
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from index.annotations import Zone
     from index.layouts import PageLayout
     from index.zones import PageZones
-    from matcher.layout import Layout, LayoutRegion
+    from matcher.layout import Layout
 
 __all__ = ["ANY_PICTURE", "PageJudgement", "evaluate", "judge_page", "summary"]
 
@@ -39,22 +39,10 @@ ANY_PICTURE = "picture"
 """The class of all pictures of whatever kind: for segmenters that do not tell them apart."""
 
 _JUDGED = (*PICTURES, ANY_PICTURE)
-_THRESHOLDS = np.linspace(0.5, 0.95, 10)
-_RECALLS = np.linspace(0.0, 1.0, 101)
 _IN_OTHER = 0.5
 _GRID = 800
 """Cells, along the long side of a page, at which classes of pixels are compared."""
 _UNJUDGED = len(CLASSES)
-
-
-@dataclass(frozen=True, slots=True)
-class _Detections:
-    """The regions of one class on one page: scores, right or not at each threshold, whether they count; true ones."""
-
-    scores: NDArray[np.float64]
-    right: NDArray[np.bool_]
-    counted: NDArray[np.bool_]
-    true: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +59,7 @@ class PageJudgement:
         Pictures found on a page without any; None if it has some.
     """
 
-    by_class: dict[str, _Detections]
+    by_class: dict[str, Matched]
     confusion: NDArray[np.int64]
     false_pictures: int | None
 
@@ -135,7 +123,7 @@ def judge_page(zones: Sequence[Zone], layout: Layout, min_score: float = 0.0) ->
         true = [zone.box for zone in zones if zone.kind in kinds]
         chosen = np.array([region.kind in kinds for region in pictures], dtype=bool)
         found = [region for region in pictures if region.kind in kinds]
-        by_class[name] = _detections(true, found, counted[chosen])
+        by_class[name] = matched(true, found, counted[chosen])
     any_picture = by_class[ANY_PICTURE]
     false = None if any_picture.true else int((any_picture.counted & (any_picture.scores >= min_score)).sum())
     return PageJudgement(by_class, _confusion(zones, layout), false)
@@ -158,9 +146,7 @@ def summary(pages: Iterable[PageJudgement]) -> dict[str, Any]:
     wrong = sum(count > 0 for count in false)
     return {
         "pages": len(judged),
-        "classes": {
-            name: _class_figures([page.by_class[name] for page in judged]) for name in (*PICTURES, ANY_PICTURE)
-        },
+        "classes": {name: figures_of([page.by_class[name] for page in judged]) for name in (*PICTURES, ANY_PICTURE)},
         "pixel_iou": dict(zip(CLASSES, _iou(matrix), strict=True)),
         "text_only": {
             "text_only": len(false),
@@ -170,46 +156,6 @@ def summary(pages: Iterable[PageJudgement]) -> dict[str, Any]:
             "per_page": sum(false) / len(false) if false else None,
         },
     }
-
-
-def _detections(true: Sequence[Region], found: Sequence[LayoutRegion], counted: NDArray[np.bool_]) -> _Detections:
-    """Match regions to true boxes at each threshold; one that takes a true box counts, whatever it lies in."""
-    scores = np.array([region.score for region in found], np.float64)
-    overlaps = np.array([[region.box.iou(box) for box in true] for region in found]).reshape(len(found), len(true))
-    right = np.zeros((len(_THRESHOLDS), len(found)), dtype=bool)
-    for row, threshold in zip(right, _THRESHOLDS, strict=True):
-        free = np.ones(len(true), dtype=bool)
-        for number in np.argsort(-scores, kind="stable"):
-            overlap = np.where(free, overlaps[number], -1.0)
-            if overlap.size and overlap.max() >= threshold:
-                # Of equally good boxes the last, as the reference has it.
-                free[len(overlap) - 1 - int(overlap[::-1].argmax())] = False
-                row[number] = True
-    return _Detections(scores, right, counted, len(true))
-
-
-def _class_figures(pages: Sequence[_Detections]) -> dict[str, Any]:
-    true = sum(page.true for page in pages)
-    scores = np.concatenate([page.scores for page in pages]) if pages else np.empty(0)
-    order = np.argsort(-scores, kind="stable")
-    right = np.hstack([page.right for page in pages])[:, order] if pages else np.empty((len(_THRESHOLDS), 0), bool)
-    counted = np.concatenate([page.counted for page in pages])[order] if pages else np.empty(0, bool)
-    precisions = [_average_precision(row[row | counted], true) for row in right] if true else None
-    return {
-        "true": true,
-        "found": int(counted.sum()),
-        "ap50": None if precisions is None else precisions[0],
-        "ap50_95": None if precisions is None else float(np.mean(precisions)),
-    }
-
-
-def _average_precision(right: NDArray[np.bool_], true: int) -> float:
-    """Return the precision, never lower than at any greater recall, averaged over 101 recalls."""
-    hits = np.cumsum(right)
-    precision = hits / np.arange(1, len(right) + 1)
-    precision = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(hits / true, _RECALLS, side="left")
-    return float(np.append(precision, 0.0)[np.minimum(at, len(precision))].mean())
 
 
 def _mostly_in(box: Region, others: Sequence[Region]) -> bool:

@@ -104,7 +104,14 @@ class View:
 
 
 def part_with(
-    example: Example, rng: np.random.Generator, side: int, *, on: int | None, turns: Turns, mirrored: bool
+    example: Example,
+    rng: np.random.Generator,
+    side: int,
+    *,
+    on: int | None,
+    turns: Turns,
+    mirrored: bool,
+    guest: tuple[Example, int] | None = None,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
     """Draw a part of an example, with what is to be learned of it.
 
@@ -117,7 +124,10 @@ def part_with(
     on : int or None
         The thing that is to be seen on it; None: any place.
     turns, mirrored
-        As of `View.drawn`.
+        As of `View.drawn`; at will only the guest is turned.
+    guest : (Example, int), optional
+        A thing of another example that is laid down on the part, too, if there is room: few things are then seen in
+        many places (Dwibedi et al. 2017).
 
     Returns
     -------
@@ -136,25 +146,93 @@ def part_with(
         # Anywhere on the part that leaves it whole; what is larger than the part shows any piece of itself.
         room = np.maximum(side / _SCALES - (top - low), 0.3 * side) / 2
         centre = np.clip((low + top) / 2 + rng.uniform(-1, 1, 2) * room, 0, [wide, high])
-    view = View.drawn(rng, (float(centre[0]), float(centre[1])), side, turns, mirrored)
+    # Pages stay nearly upright where things are turned at will: they are when they are looked at.
+    about: Turns = "slight" if turns == "any" else turns
+    view = View.drawn(rng, (float(centre[0]), float(centre[1])), side, about, mirrored)
     pixels = np.asarray(view.pixels(example.pixels, side), np.uint8)
     cells = side // _CELL
     classes = np.zeros((cells, cells), np.uint8)
     boxes = []
     seen = [[view.points(outline) for outline in outlines] for outlines in example.outlines]
+    kinds = example.kinds.tolist()
+    exact = example.exact.tolist()
+    if guest is not None:
+        laid = _laid_down(pixels, seen, *guest, rng, turns, mirrored)
+        if laid is not None:
+            pixels, outlines, whole = laid
+            seen.append(outlines)
+            kinds.append(int(guest[0].kinds[guest[1]]))
+            exact.append(whole)
     areas = [float(np.ptp(np.vstack(outlines), axis=0).prod()) for outlines in seen]
     for number in np.argsort(areas)[::-1]:
-        kind = int(example.kinds[number])
-        box = _box(seen[number], bool(example.exact[number]), view)
+        kind = kinds[number]
+        box = _box(seen[number], exact[number], view)
         shown = np.clip(box, 0, side)
-        share = float(np.prod(shown[2:] - shown[:2]) / max(np.prod(box[2:] - box[:2]), 1e-6))
+        share = float(np.prod(shown[2:] - shown[:2])) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
         if share <= 0:
             continue
         value = IGNORED if kind < 0 or share < _SHOWN else kind + 1
-        cv2.fillPoly(classes, [np.round(((o + 0.5) / _CELL - 0.5) * 16).astype(np.int32) for o in seen[number]], value, shift=4)
+        cv2.fillPoly(
+            classes, [np.round(((o + 0.5) / _CELL - 0.5) * 16).astype(np.int32) for o in seen[number]], value, shift=4
+        )
         if value != IGNORED:
             boxes.append([kind, *shown])
     return toned(pixels, rng), classes, np.array(boxes, np.float32).reshape(-1, 5)
+
+
+def _laid_down(
+    pixels: NDArray[np.uint8],
+    seen: list[list[NDArray[np.float64]]],
+    example: Example,
+    number: int,
+    rng: np.random.Generator,
+    turns: Turns,
+    mirrored: bool,
+) -> tuple[NDArray[np.uint8], list[NDArray[np.float64]], bool] | None:
+    """Lay a thing of an example on a part, beside what is there; None if it is too large or there is no room.
+
+    As much of it as is darker, or lighter, than what is usual around it is taken along: that is ink on the one paper as
+    on the other. A thing without outline is laid down straight, as its box would otherwise say too much.
+    """
+    side = len(pixels)
+    points = np.vstack(example.outlines[number])
+    low, high = points.min(axis=0), points.max(axis=0)
+    exact = bool(example.exact[number])
+    margin = 4
+    span = float((high - low).max()) + 2 * margin
+    room = math.ceil(span * (1.5 if exact else 1.1) * _SCALES)
+    if room > 0.8 * side:
+        return None
+    middle = (low + high) / 2
+    view = View.drawn(rng, (float(middle[0]), float(middle[1])), room, turns if exact else "slight", mirrored)
+    outlines = [view.points(outline) for outline in example.outlines[number]]
+    cut = view.pixels(example.pixels, room, 255).astype(np.float32)
+    inside = np.zeros((room, room), np.uint8)
+    cv2.fillPoly(inside, [np.round(outline).astype(np.int32) for outline in outlines], 255)
+    soft = cv2.GaussianBlur(cv2.dilate(inside, np.ones((5, 5), np.uint8)), (0, 0), 1.5).astype(np.float32) / 255
+    corners = np.vstack(outlines)
+    first, last = corners.min(axis=0), corners.max(axis=0)
+    for _ in range(6):
+        place = np.array([rng.uniform(0, side - room), rng.uniform(0, side - room)]).astype(int)
+        box = np.concatenate([first + place, last + place])
+        others = [np.vstack(one) for one in seen]
+        if not any(_touch(box, one) for one in others):
+            break
+    else:
+        return None
+    x, y = place.tolist()
+    ground = pixels[y : y + room, x : x + room].astype(np.float32)
+    paper = np.percentile(cut[inside > 0], 85, axis=0).clip(40, 255) if inside.any() else np.full(3, 255.0)
+    laid = ground * np.clip(cut / paper, 0, 1.15)
+    alpha = soft[..., None]
+    merged = pixels.copy()
+    merged[y : y + room, x : x + room] = np.clip(ground * (1 - alpha) + laid * alpha + 0.5, 0, 255).astype(np.uint8)
+    return merged, [outline + place for outline in outlines], exact
+
+
+def _touch(box: NDArray[np.float64], points: NDArray[np.float64]) -> bool:
+    low, high = points.min(axis=0), points.max(axis=0)
+    return bool((box[:2] < high).all() and (low < box[2:]).all())
 
 
 def _box(outlines: list[NDArray[np.float64]], exact: bool, view: View) -> NDArray[np.float64]:
@@ -194,26 +272,26 @@ def masked_part(
 
 def toned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return an image as another scanner might have seen it: light, paper, colour, sharpness, grain, compression."""
+    high, wide = pixels.shape[:2]
     values = pixels.astype(np.float32) / 255
     if rng.random() < 0.2:
         values = np.repeat(values @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2)
     else:
         values *= rng.uniform(0.88, 1.08, 3).astype(np.float32)  # paper and lamps
     if rng.random() < 0.4:  # light that falls from one side
-        high, wide = values.shape[:2]
         slope = rng.uniform(-0.2, 0.2, 2)
         ramp = slope[0] * np.linspace(-1, 1, high)[:, None] + slope[1] * np.linspace(-1, 1, wide)
         values *= (1 + ramp[..., None]).astype(np.float32)
-    middle = float(values.mean())
-    values = (values - middle) * float(rng.uniform(0.7, 1.25)) + middle + float(rng.uniform(-0.1, 0.1))
-    values = np.clip(values, 0, 1) ** float(math.exp(rng.uniform(-0.3, 0.3)))
+    middle, contrast, light = float(values.mean()), rng.uniform(0.7, 1.25), rng.uniform(-0.1, 0.1)
+    values = np.asarray(np.clip((values - middle) * contrast + middle + light, 0, 1), np.float32)
+    values **= math.exp(rng.uniform(-0.3, 0.3))
     chance = rng.random()
     if chance < 0.3:
-        values = cv2.GaussianBlur(values, (0, 0), float(rng.uniform(0.4, 1.3)))
+        values = np.asarray(cv2.GaussianBlur(values, (0, 0), rng.uniform(0.4, 1.3)), np.float32)
     elif chance < 0.5:
-        values = values + float(rng.uniform(0.3, 1.2)) * (values - cv2.GaussianBlur(values, (0, 0), 1.5))
+        values += rng.uniform(0.3, 1.2) * (values - np.asarray(cv2.GaussianBlur(values, (0, 0), 1.5), np.float32))
     if rng.random() < 0.4:
-        values = values + rng.normal(0, rng.uniform(0.005, 0.04), values.shape[:2])[..., None].astype(np.float32)
+        values += rng.normal(0, rng.uniform(0.005, 0.04), (high, wide, 1)).astype(np.float32)
     made = np.clip(values * 255 + 0.5, 0, 255).astype(np.uint8)
     if rng.random() < 0.4:
         _, packed = cv2.imencode(".jpg", made, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))])

@@ -34,13 +34,15 @@ if TYPE_CHECKING:
 
     from matcher.images import Scan
 
-__all__ = ["LONG_SIDE", "LayoutNetwork", "understood"]
+__all__ = ["LONG_SIDE", "WEIGHTS", "LayoutNetwork", "understood"]
 
 LONG_SIDE = 1024
 """Pixels of the long side of what the network looks at."""
 
+WEIGHTS = Path(__file__).parent / "data" / "layout.onnx"
+"""The network that belongs to calque."""
+
 _VERSION = 1
-_WEIGHTS = Path(__file__).parent / "data" / "layout.onnx"
 _LEAST_TEXT = 12
 """Cells of the smallest piece of text that is reported."""
 
@@ -52,10 +54,10 @@ def _network() -> cv2.dnn.Net:
     """Return the network of this thread, read once: an OpenCV network keeps what it was last given."""
     if not hasattr(_loaded, "network"):
         try:
-            _loaded.network = cv2.dnn.readNetFromONNX(str(_WEIGHTS))
+            _loaded.network = cv2.dnn.readNetFromONNX(str(WEIGHTS))
         except cv2.error as error:
             raise InputError(
-                f"{_WEIGHTS}: the layout network that belongs to calque is missing or damaged; install calque anew"
+                f"{WEIGHTS}: the layout network that belongs to calque is missing or damaged; install calque anew"
             ) from error
     network: cv2.dnn.Net = _loaded.network
     return network

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COARSE", "FINE", "STRIDE", "PixelModel", "RegionModel", "parameters", "start_from"]
 
-FINE, COARSE = 4, 16
+FINE = 4
+COARSE = 16
 """Pixels for each cell of the two maps that find boxes."""
 
 STRIDE = 32
@@ -197,7 +198,7 @@ def parameters(model: nn.Module) -> int:
 
 
 def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray, NDArray]]) -> None:
-    """Give a model the weights of a `RegionModel` that was trained for other classes, but what says these.
+    """Give a model the weights of one that was trained for other classes, but what says these.
 
     Parameters
     ----------
@@ -214,9 +215,13 @@ def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray,
     shapes = [weight.shape for weight, _ in weights]
     if not shapes or len(shapes[-1]) != 4:
         raise ValueError("no convolutions at its end")
-    kinds = shapes[-1][0] - 5
-    classes = next((shape[0] for shape in shapes[-3::-1] if shape[1:] == (_WIDTHS[1], 1, 1)), 0)
-    known = RegionModel(classes, max(1, kinds), whole=(_WIDTHS[-1], _WIDTHS[-1], 1, 1) in shapes)
+    known: RegionModel | PixelModel
+    if shapes[-1][1] == _FULL:
+        known = PixelModel(shapes[-1][0])
+    else:
+        kinds = max(1, shapes[-1][0] - 5)
+        classes = next((shape[0] for shape in shapes[-3::-1] if shape[1:] == (_WIDTHS[1], 1, 1)), 1)
+        known = RegionModel(classes, kinds, whole=(_WIDTHS[-1], _WIDTHS[-1], 1, 1) in shapes)
     order = _in_order(known)
     if [tuple(convolution.weight.shape) for convolution in order] != shapes:
         raise ValueError("its convolutions are not those of this network")

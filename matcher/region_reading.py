@@ -27,7 +27,8 @@ __all__ = [
 _STRIDE = 32
 """Sides of what the network looks at are multiples of this."""
 
-FINE, _COARSE = 4, 16
+FINE = 4
+_COARSE = 16
 """Pixels for each cell of the two maps of boxes."""
 
 _LEAST = 0.02

@@ -173,7 +173,7 @@ def test_gray_pages_and_slivers_have_layouts_and_the_same_page_has_the_same(
 def test_damaged_weights_are_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "layout.onnx"
     broken.write_bytes(b"no network")
-    monkeypatch.setattr(matcher.layout_network, "_WEIGHTS", broken)
+    monkeypatch.setattr(matcher.layout_network, "WEIGHTS", broken)
     monkeypatch.setattr(matcher.layout_network, "_loaded", type("Nothing", (), {})())
     with pytest.raises(InputError, match="layout network that belongs to calque is missing or damaged"):
         LayoutNetwork().segment(scan_of(np.zeros((64, 64, 3), np.uint8)))

@@ -1,0 +1,218 @@
+"""Train for what calque has not seen: stamps on real pages, cracks in real pictures; measure on others.
+
+```
+python -m benchmarks.detection_training stamps
+python -m benchmarks.detection_training cracks --part dev --keep /tmp/cracks
+```
+
+Stamps: 60 pages of part ``dev`` to learn from (of which calque keeps some to validate by), 40 pages of part ``test`` to
+measure on; with ``--part dev`` 40 others of ``dev``, for choosing. Pages with stamps of libraries are left out: nobody
+has said where all of them are. Cracks: 12 pictures of ``various/`` to learn from, 30 of other books to measure on.
+Minutes are those of the processor, in one thread; of training alone, and of all with reading and measuring.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from benchmarks.damage_material import cracked, stamped
+from benchmarks.datasets import data_folder
+from benchmarks.runner import arguments, machine, report, table
+from index.annotated import read_annotated
+from index.average_precision import figures_of
+from index.damage_training import DamageTraining, damage_figures, train_damage
+from index.detection_training import DetectionTraining, matched_on, train_detector
+from index.painted import find_painted, read_mask
+from matcher.damage import DamageMapper
+from matcher.detection import polygons_of
+from matcher.images import read_image
+from matcher.trained import TrainedDetector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["crack_folder", "stamp_folder"]
+
+_LEARNED, _MEASURED = 60, 40
+_STAMPS = (0, 1, 1, 2, 3)
+"""Stamps on a page, each as likely."""
+
+_PAINTED, _MAPPED = 12, 30
+_READ = 1600
+
+
+def stamp_folder(folder: Path, part: str, many: int, seed: int, skip: int = 0) -> Path:
+    """Write pages with stamps as JPEG, and ``stamps.json``, a COCO file of them; return its path.
+
+    Parameters
+    ----------
+    folder : Path
+    part : str
+        ``dev`` or ``test``: whose pages.
+    many, skip : int
+        How many of them, after how many.
+    seed : int
+    """
+    root = data_folder() / "pages"
+    known = json.loads((root / "layout.json").read_text(encoding="utf-8"))
+    pages = [
+        page
+        for page in known
+        if page["part"] == part and not any("stamp" in zone["label"].lower() for zone in page["zones"])
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in np.random.default_rng(seed).permutation(len(pages))[skip : skip + many].tolist():
+        page = pages[number]
+        rng = np.random.default_rng([seed, number])
+        made = stamped(read_image(root / page["image"], gray=False).pixels, rng, int(rng.choice(_STAMPS)))
+        name = f"{number:03d}.jpg"
+        Image.fromarray(made.pixels).save(folder / name, quality=90)
+        high, wide = made.pixels.shape[:2]
+        images.append({"id": number, "file_name": name, "width": wide, "height": high, "document": page["book"]})
+        for mask, (left, top, right, bottom) in zip(made.masks, made.boxes, strict=True):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "segmentation": [(polygon + 0.5).ravel().round(1).tolist() for polygon in polygons_of(mask)],
+                    "iscrowd": 0,
+                }
+            )
+    document = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "stamp"}]}
+    path = folder / "stamps.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return path
+
+
+def crack_folder(folder: Path, part: str, many: int, seed: int) -> Path:
+    """Write pictures with cracks and their masks into ``images`` and ``masks``; return the folder.
+
+    Parameters
+    ----------
+    folder : Path
+    part : str
+        ``learned``, ``dev`` or ``test``: each of other books.
+    many : int
+    seed : int
+    """
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    parts = ("learned", "dev", "test")
+    files = sorted((data_folder() / "various").glob("**/*.jpg"))
+    books = sorted({_book(file) for file in files})
+    order = np.random.default_rng(seed).permutation(len(books))
+    mine = {books[number] for place, number in enumerate(order.tolist()) if parts[place % 3] == part}
+    chosen = [file for file in files if _book(file) in mine]
+    for number in np.random.default_rng([seed, 1]).permutation(len(chosen))[:many].tolist():
+        file = chosen[number]
+        pixels, mask = cracked(read_image(file, gray=False).pixels, np.random.default_rng([seed, number]))
+        Image.fromarray(pixels).save(folder / "images" / f"{file.stem}.png")
+        Image.fromarray(mask * 255).save(folder / "masks" / f"{file.stem}.png")
+    return folder
+
+
+def _book(file: Path) -> str:
+    """Return the book that a picture is from; the photographs of BSDS500 are from none."""
+    book = file.name.partition("__")[0]
+    return file.name if book == "BSDS500" else book
+
+
+def _stamps(folder: Path, part: str, seed: int, asked: dict[str, Any]) -> dict[str, Any]:
+    annotated = read_annotated(stamp_folder(folder / "learned", "dev", _LEARNED, seed))
+    skip = _LEARNED if part == "dev" else 0
+    truth = read_annotated(stamp_folder(folder / part, part, _MEASURED, seed, skip))
+    began = time.process_time()
+    trained = train_detector(
+        annotated, folder / "stamps.onnx", DetectionTraining(**asked), told=print, progress=lambda *_: None
+    )
+    spent = time.process_time() - began
+    detector = TrainedDetector(str(trained.path))
+    found = [detector.detect(read_image(one.path, gray=False, long_side=_READ), 0.0) for one in truth.images]
+    matches = [matched_on(*pair, "stamp") for pair in zip(truth.images, found, strict=True)]
+    sure = detector.usual_score
+    right = sum(int(page.right[0][page.scores >= sure].sum()) for page in matches)
+    told = sum(int((page.scores >= sure).sum()) for page in matches)
+    return {
+        "learned_pages": len(annotated.images),
+        "learned_things": sum(annotated.counts().values()),
+        "measured_pages": len(truth.images),
+        **figures_of(matches),
+        "precision": right / told if told else None,
+        "recall": right / sum(page.true for page in matches),
+        "min_score": sure,
+        "steps": trained.course.step,
+        "training_minutes": trained.course.seconds / 60,
+        "all_minutes": spent / 60,
+    }
+
+
+def _cracks(folder: Path, part: str, seed: int, asked: dict[str, Any]) -> dict[str, Any]:
+    painted = find_painted(crack_folder(folder / "learned", "learned", _PAINTED, seed))
+    truth = find_painted(crack_folder(folder / part, part, _MAPPED, seed))
+    began = time.process_time()
+    settings = DamageTraining(**asked)
+    trained = train_damage(painted, ["crack"], folder / "cracks.onnx", settings, told=print, progress=lambda *_: None)
+    spent = time.process_time() - began
+    mapper = DamageMapper(str(trained.path))
+    found: list[NDArray[np.uint8]] = []
+    true: list[NDArray[np.uint8]] = []
+    for one in truth:
+        pixels = read_image(one.path, gray=False).pixels
+        found.append(mapper.map(pixels))
+        true.append(read_mask(one.mask, (pixels.shape[1], pixels.shape[0]), ["crack"]))
+    each = [damage_figures([a], [b], ["crack"])["crack"]["iou"] for a, b in zip(found, true, strict=True)]
+    near = np.ones((3, 3), np.uint8)
+    loose = sum(int((a & cv2.dilate(b, near)).sum()) for a, b in zip(found, true, strict=True))
+    caught = sum(int((b & cv2.dilate(a, near)).sum()) for a, b in zip(found, true, strict=True))
+    return {
+        "learned_pictures": len(painted),
+        "measured_pictures": len(truth),
+        **damage_figures(found, true, ["crack"])["crack"],
+        "iou_median_picture": float(np.median([one for one in each if one is not None])),
+        "precision_1px": loose / max(1, sum(int(a.sum()) for a in found)),
+        "recall_1px": caught / max(1, sum(int(b.sum()) for b in true)),
+        "steps": trained.course.step,
+        "training_minutes": trained.course.seconds / 60,
+        "all_minutes": spent / 60,
+    }
+
+
+def main() -> None:
+    """Measure from the command line."""
+    parser = arguments(str(__doc__).partition("\n")[0], dataset=False)
+    parser.add_argument("what", choices=("stamps", "cracks"))
+    parser.add_argument("--part", choices=("dev", "test"), default="test", help="whose pages are measured on")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--rate", type=float, default=None)
+    parser.add_argument("--model", default=None, help="what is trained: calque or none")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where images and model are left")
+    asked = parser.parse_args()
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    settings = {name: getattr(asked, name) for name in ("steps", "rate", "model") if getattr(asked, name) is not None}
+    with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as temporary:
+        folder = asked.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        does = _stamps if asked.what == "stamps" else _cracks
+        figures = does(folder, asked.part, asked.seed, {**settings, "seed": asked.seed})
+    print(table([{"figure": name, asked.part: value} for name, value in figures.items()]))
+    report({"machine": machine(), "what": asked.what, "part": asked.part, "settings": settings, **figures}, asked.json)
+
+
+if __name__ == "__main__":
+    main()

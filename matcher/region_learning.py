@@ -1,0 +1,251 @@
+"""Train the small network for regions of one's own: it starts from what it knows of pages.
+
+Needs torch. All that is drawn follows from the seed and the number of the step, so that a run that was broken off goes
+on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from matcher.augmentation import part_with
+from matcher.errors import InputError
+from matcher.networks import device
+from matcher.region_losses import LOSSES, average, losses
+from matcher.region_model import COARSE, FINE, STRIDE, PixelModel, RegionModel, start_from
+from matcher.region_reading import Said, prepared
+from matcher.region_targets import assigned
+from matcher.trained import detections_said
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from matcher.augmentation import Example
+    from matcher.detection import Detection
+    from matcher.images import Scan
+    from matcher.schedule import Schedule
+
+__all__ = ["RegionLearner", "SmallLearner", "exported"]
+
+_THINGS = 0.7
+"""Share of the parts that are drawn around a thing; the others are from anywhere."""
+
+_GUESTS = 0.5
+"""Share of the parts on which a thing of another image is laid down."""
+
+_FIXED = ("stem", "down.0")
+"""What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
+
+_KEEP = 0.98
+"""Weight of the average of the weights at each step."""
+
+_BODY = 0.4
+"""Learning rate of what is known of pages already, of that of what says the classes."""
+
+
+class SmallLearner:
+    """What learning regions and learning pixels share: optimiser, average of the weights, state.
+
+    Parameters
+    ----------
+    model : Module
+    schedule : Schedule
+    start : sequence of (array, array)
+        As of `matcher.region_model.start_from`; nothing to begin with nothing.
+    """
+
+    def __init__(
+        self, model: RegionModel | PixelModel, schedule: Schedule, start: Sequence[tuple[NDArray, NDArray]]
+    ) -> None:
+        if start:
+            try:
+                start_from(model, start)
+            except ValueError as error:
+                raise InputError(
+                    f"the network to start from is another ({error}); name one that calque trained"
+                ) from error
+        self.schedule, self.device = schedule, device()
+        self._model = _laid_out(model, self.device).train()
+        self._mean = copy.deepcopy(self._model).eval()
+        if start:
+            for name, weights in model.named_parameters():
+                weights.requires_grad_(not name.startswith(_FIXED))
+        known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
+        body = [weights for name, weights in known if name.startswith(("stem", "down", "lower", "up"))]
+        heads = [weights for name, weights in known if not name.startswith(("stem", "down", "lower", "up"))]
+        groups = [{"params": body, "share": _BODY if start else 1.0}, {"params": heads, "share": 1.0}]
+        self._optimizer = torch.optim.AdamW(groups, lr=schedule.rate, weight_decay=0.01)
+
+    def _take_step(self, step: int, loss: Tensor) -> None:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.schedule.rate_at(step) * group["share"]
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self._model.parameters(), 5.0)
+        self._optimizer.step()
+        average(self._mean, self._model, min(_KEEP, (step + 1) / (step + 10)))
+
+    def state(self) -> dict[str, NDArray]:
+        """Return all that a run goes on with: weights, their average, the optimiser's moments."""
+        kept = {f"model.{name}": value for name, value in self._model.state_dict().items()}
+        kept |= {f"mean.{name}": value for name, value in self._mean.state_dict().items()}
+        for number, moments in self._optimizer.state_dict()["state"].items():
+            kept |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in kept.items()}
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        """Go on from a state; `ValueError` if it is of another network."""
+        tensors = {name: torch.from_numpy(np.array(value)) for name, value in state.items()}
+        try:
+            for prefix, model in (("model.", self._model), ("mean.", self._mean)):
+                told = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+                model.load_state_dict(told)
+        except RuntimeError as error:
+            raise ValueError("the state of another network") from error
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, number, what = name.split(".")
+                moments.setdefault(int(number), {})[what] = value
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": moments})
+
+    def best(self) -> dict[str, NDArray]:
+        """Return the averaged weights."""
+        return {name: value.detach().cpu().numpy().copy() for name, value in self._mean.state_dict().items()}
+
+    def take_best(self, weights: dict[str, NDArray]) -> None:
+        """Make these the averaged weights."""
+        self._mean.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+
+    def _batch(self, draw: Callable[[np.random.Generator], tuple[NDArray, ...]], step: int) -> list[Tensor]:
+        """Draw the parts of a step and return their arrays as tensors of the batch."""
+        drawn = [draw(np.random.default_rng([self.schedule.seed, step, i])) for i in range(self.schedule.batch)]
+        return [torch.from_numpy(np.stack(arrays)).to(self.device) for arrays in zip(*drawn, strict=True)]
+
+    def _pixels(self, batch: Tensor) -> Tensor:
+        return (batch.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+class RegionLearner(SmallLearner):
+    """Learns regions from parts of annotated images.
+
+    Parameters
+    ----------
+    examples : sequence of callable
+        Each returns an `Example` at the size that is learned from: it may be kept, or read anew.
+    things : sequence of int64, shape (n,)
+        Of each example the kinds of its things.
+    classes : sequence of str
+    long_side : int
+        Pixels of the long side at which whole images are looked at.
+    schedule, start
+        As of `SmallLearner`.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[Callable[[], Example]],
+        things: Sequence[NDArray[np.int64]],
+        classes: Sequence[str],
+        long_side: int,
+        schedule: Schedule,
+        start: Sequence[tuple[NDArray, NDArray]] = (),
+    ) -> None:
+        torch.manual_seed(schedule.seed)
+        super().__init__(RegionModel(len(classes) + 1, len(classes)), schedule, start)
+        self._examples, self._classes, self._long_side = examples, tuple(classes), long_side
+        self._places = [
+            [(i, int(j)) for i, kinds in enumerate(things) for j in np.flatnonzero(kinds == kind)]
+            for kind in range(len(classes))
+        ]
+        self._known = [kind for kind, places in enumerate(self._places) if places]
+        if not self._known:
+            raise ValueError("there is nothing to learn from")
+        self._weights = [1.0] + [2.0] * len(classes)
+
+    def learn(self, step: int) -> dict[str, float]:
+        """Learn from one batch, and return the losses by name."""
+        pixels, *targets = self._batch(self._drawn, step)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            outputs = self._model(self._pixels(pixels))
+        parts = losses(outputs, targets, self._weights)
+        self._take_step(step, parts.sum())
+        return dict(zip(LOSSES, parts.detach().tolist(), strict=True))
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray, ...]:
+        on: int | None = None
+        if rng.random() < _THINGS:
+            image, on = self._thing(rng)
+        else:
+            image = int(rng.integers(len(self._examples)))
+        schedule = self.schedule
+        guest = None
+        if rng.random() < _GUESTS:
+            other, number = self._thing(rng)
+            guest = self._examples[other](), number
+        pixels, classes, boxes = part_with(
+            self._examples[image](),
+            rng,
+            schedule.side,
+            on=on,
+            turns=schedule.turns,
+            mirrored=schedule.mirrored,
+            guest=guest,
+        )
+        targets = [array for cell in (FINE, COARSE) for array in assigned(boxes, classes, cell, pixels.shape)]
+        return (pixels, classes, *targets)
+
+    def _thing(self, rng: np.random.Generator) -> tuple[int, int]:
+        """Draw an example and a thing on it, each class as likely."""
+        places = self._places[self._known[int(rng.integers(len(self._known)))]]
+        return places[int(rng.integers(len(places)))]
+
+    def detect(self, scan: Scan) -> list[Detection]:
+        """Return what the averaged network finds on a scan, with raw scores, however unsure."""
+        pixels, wide, high = prepared(scan.pixels, self._long_side)
+        with torch.no_grad():
+            said = self._mean(self._pixels(torch.from_numpy(pixels)[None].to(self.device)))
+        maps = Said(*(output[0].float().cpu().numpy() for output in said))
+        return detections_said(maps, (wide, high), scan, self._classes, 0.0)
+
+    def export(self) -> bytes:
+        """Return the averaged network as an ONNX model for images of any size."""
+        return exported(self._mean, ["classes", "fine", "coarse"])
+
+
+def _laid_out(model: nn.Module, device: str) -> nn.Module:
+    """Return a network on a device, its maps laid out as convolutions are fastest."""
+    moved: Any = model.to(device)
+    return cast("nn.Module", moved.to(memory_format=torch.channels_last))
+
+
+def exported(model: nn.Module, outputs: Sequence[str]) -> bytes:
+    """Return a network as an ONNX model for images of any size that is a multiple of 32."""
+    sides = {0: "n", 2: "h", 3: "w"}
+    options: dict[str, Any] = {"dynamic_axes": dict.fromkeys(("pixels", *outputs), sides)}
+    plain = copy.deepcopy(model).to("cpu").eval()
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        # The exporter that follows wants a further package and gives OpenCV's reader nothing that it needs.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            plain,
+            (torch.zeros(1, 3, 2 * STRIDE, 2 * STRIDE),),
+            path,
+            dynamo=False,
+            opset_version=17,
+            input_names=["pixels"],
+            output_names=list(outputs),
+            **options,
+        )
+        return path.read_bytes()

@@ -1,0 +1,218 @@
+"""What was trained here and is applied here, without torch: a file of its own for each network, with all that it takes.
+
+The file is an ONNX model. Its metadata has, under ``calque``, a `Card` as JSON; and ``names``, as Ultralytics writes
+it, so that other programs can tell its classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import cv2
+import numpy as np
+
+from matcher._onnx import describe, with_metadata
+from matcher.detection import Detection, surest_first
+from matcher.errors import InputError, SettingsMismatch
+from matcher.images import printable
+from matcher.region_reading import FINE, Said, boxes_said, distinct, outline_in, prepared, region_of, softmax
+from matcher.score_calibration import calibrated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matcher.images import Scan
+
+__all__ = [
+    "Card",
+    "TrainedDetector",
+    "What",
+    "calibrated",
+    "card_of",
+    "detections_said",
+    "read_trained",
+    "with_card",
+    "with_scores",
+]
+
+_KEY = "calque"
+_VERSION = 1
+What = Literal["regions", "pixels", "queries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a trained network says of itself.
+
+    Attributes
+    ----------
+    what : str
+        ``regions``: the small network, boxes and outlines; ``pixels``: the small network, a class for each pixel;
+        ``queries``: a transformers detector, boxes.
+    classes : tuple of str
+    long_side : int
+        Pixels of the long side of what it looks at; of ``pixels`` 0 where it looks at images as they are.
+    min_score : float
+        How sure it must be of a thing to tell it: where the F1 score was best on what was kept from training.
+    calibration : (float, float)
+        Slope and offset of the logit of its raw scores, fitted to what was kept from training (Platt 1999), so that of
+        things of score 0.7 seven of ten are right.
+    trained : mapping
+        For the record: digest of the training set and of the settings, seed, steps, what was measured.
+    version : int
+    """
+
+    what: What
+    classes: tuple[str, ...]
+    long_side: int
+    min_score: float
+    calibration: tuple[float, float] = (1.0, 0.0)
+    trained: dict[str, Any] = field(default_factory=dict)
+    version: int = _VERSION
+
+
+def with_card(model: bytes, card: Card) -> bytes:
+    """Return an ONNX model that carries a card."""
+    names = json.dumps(dict(enumerate(card.classes)))
+    return with_metadata(model, {_KEY: json.dumps(asdict(card)), "names": names})
+
+
+def card_of(model: bytes, name: str = "model") -> Card | None:
+    """Return the card that an ONNX model carries, None if it has none.
+
+    Raises
+    ------
+    InputError
+        If it is no ONNX model, or the card is damaged.
+    SettingsMismatch
+        If a later calque made it.
+    """
+    try:
+        told = describe(model).metadata.get(_KEY)
+        if told is None:
+            return None
+        values = json.loads(told)
+        if values["version"] > _VERSION:
+            raise SettingsMismatch(f"{name}: trained by a later calque; bring this one up to date")
+        known = {one.name for one in fields(Card)}
+        classes, calibration = tuple(map(str, values.pop("classes"))), values.pop("calibration")
+        slope, offset = map(float, calibration)
+        kept = {key: value for key, value in values.items() if key in known}
+        card = Card(classes=classes, calibration=(slope, offset), **kept)
+        if card.what not in ("regions", "pixels", "queries") or not classes:
+            raise ValueError(f"neither regions nor pixels of any class: {card.what!r}")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{name}: damaged, or no ONNX model ({error}); get a fresh copy") from error
+    return card
+
+
+def read_trained(path: str | Path) -> tuple[bytes, Card]:
+    """Return a model that was trained here, and its card.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or was not trained by calque.
+    """
+    name = printable(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read ({error.strerror}); check the path") from error
+    card = card_of(data, name)
+    if card is None:
+        raise InputError(f"{name}: no model that calque has trained; name one, or train one: calque detect train")
+    return data, card
+
+
+def detections_said(
+    said: Said, size: tuple[int, int], scan: Scan, classes: Sequence[str], min_score: float
+) -> list[Detection]:
+    """Turn what the small network says into detections with raw scores, the surest first.
+
+    Parameters
+    ----------
+    said : Said
+    size : (int, int)
+        Width and height of the image in what the network saw, without the padding.
+    scan : Scan
+        The image, for its size in original pixels.
+    classes : sequence of str
+        Names of the kinds.
+    min_score : float
+        How sure it must be of a thing, 0 to 1.
+    """
+    chances = softmax(said.classes)
+    boxes, kinds, scores = boxes_said(said, size, chances[1:].sum(axis=0))
+    kept = distinct(boxes, kinds, scores, min_score)
+    mask = chances.argmax(axis=0) > 0
+    step = np.array([scan.width / size[0], scan.height / size[1]])
+    found = []
+    for box, kind, score in zip(boxes[kept], kinds[kept], scores[kept], strict=True):
+        region = region_of(box, step).clipped(scan.width, scan.height)
+        if region is not None:
+            outline = outline_in(mask, box)
+            polygons = () if outline is None else (np.asarray(outline * FINE * step - 0.5),)
+            found.append(Detection(region, classes[kind], float(score), polygons))
+    return surest_first(found)
+
+
+class TrainedDetector:
+    """The small network, trained for classes of one's own, run by OpenCV.
+
+    Parameters
+    ----------
+    model : str
+        Path of what `calque detect train` wrote.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no such file.
+    """
+
+    def __init__(self, model: str) -> None:
+        data, card = read_trained(model)
+        if card.what != "regions":
+            raise InputError(f"{printable(model)}: finds {card.what}, no regions; use it with: calque damage apply")
+        self.card = card
+        try:
+            self._net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
+        except cv2.error as error:
+            raise InputError(f"{printable(model)}: damaged ({error.err}); get a fresh copy") from error
+        self._signature = f"{Path(model).stem}-{card.version}({hashlib.sha256(data).hexdigest()[:12]})"
+
+    @property
+    def signature(self) -> str:
+        """Name, version and hash of the model."""
+        return self._signature
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the classes."""
+        return self.card.classes
+
+    @property
+    def usual_score(self) -> float:
+        """How sure it must be of a thing to tell it."""
+        return self.card.min_score
+
+    def detect(self, scan: Scan, min_score: float | None = None, phrases: Sequence[str] = ()) -> list[Detection]:
+        """Return what is on `scan`, the surest first; see `matcher.detection.Detector`."""
+        if phrases:
+            raise InputError(f"{self._signature} knows {', '.join(self.labels)}, and takes no phrases; leave them out")
+        pixels, wide, high = prepared(scan.pixels, self.card.long_side)
+        self._net.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255))
+        outputs = self._net.forward(["classes", "fine", "coarse"])
+        found = detections_said(Said(*(output[0] for output in outputs)), (wide, high), scan, self.labels, 0.0)
+        return with_scores(found, self.card.calibration, self.usual_score if min_score is None else min_score)
+
+
+def with_scores(found: Sequence[Detection], calibration: tuple[float, float], min_score: float) -> list[Detection]:
+    """Return detections with calibrated scores, those that are sure enough."""
+    scores = calibrated(np.array([one.score for one in found]), calibration)
+    return [replace(one, score=float(score)) for one, score in zip(found, scores, strict=True) if score >= min_score]
