@@ -22,8 +22,8 @@ __all__ = ["Stamped", "cracked", "stamped"]
 _FINE = 3
 """Stamps are drawn so many times larger than they are printed."""
 
-_SEEN = 8 / 255
-"""A crack that changes the picture by less is none that anybody could mark."""
+_SEEN, _IN_GRAIN = 10 / 255, 0.75
+"""A crack that changes the picture by less, or by less of the deviation around it, is none that anybody could mark."""
 
 _INKS = ((150, 40, 35), (35, 50, 130), (40, 35, 40), (90, 40, 110), (30, 95, 70), (110, 60, 30))
 _LETTERS = "ABCDEFGHILMNOPRSTUV"
@@ -54,7 +54,7 @@ def stamped(page: NDArray[np.uint8], rng: np.random.Generator, many: int) -> Sta
     boxes: list[tuple[int, int, int, int]] = []
     for _ in range(many):
         for _ in range(20):
-            side = int(max(wide, high) * math.exp(rng.uniform(math.log(0.045), math.log(0.17))))
+            side = int(max(wide, high) * math.exp(rng.uniform(math.log(0.06), math.log(0.18))))
             ink = _turned(_stamp(rng, side), rng)
             rows, columns = np.flatnonzero(ink.max(axis=1) > 0.3), np.flatnonzero(ink.max(axis=0) > 0.3)
             ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -169,7 +169,7 @@ def _printed(pixels: NDArray[np.float32], ink: NDArray[np.float32], rng: np.rand
     """Print ink onto a page: too little of it here, too much there, the paper's grain showing."""
     shape = ink.shape
     extent = float(np.sqrt((ink > 0.2).sum()) + 8)
-    strength = rng.uniform(0.35, 0.95)
+    strength = rng.uniform(0.5, 1.0)
     cover = np.clip(ink * strength * (1 + 0.25 * _cloud(rng, shape, 2.0) + 0.3 * _cloud(rng, shape, extent)), 0, 1)
     if rng.random() < 0.35:  # pressed on one side only
         angle = rng.uniform(0, 2 * math.pi)
@@ -177,7 +177,7 @@ def _printed(pixels: NDArray[np.float32], ink: NDArray[np.float32], rng: np.rand
         where = np.argwhere(ink > 0.2)
         middle = where.mean(axis=0) if len(where) else np.zeros(2)
         slope = ((x - middle[1]) * math.cos(angle) + (y - middle[0]) * math.sin(angle)) / extent
-        cover = cover * np.clip(0.75 + 0.6 * slope, 0.2, 1)
+        cover = cover * np.clip(0.75 + 0.6 * slope, 0.4, 1)
     cover = cv2.GaussianBlur(cover, (0, 0), float(rng.uniform(0.3, 1.0)))
     colour = np.clip(np.array(_INKS[int(rng.integers(len(_INKS)))]) / 255 + rng.normal(0, 0.05, 3), 0, 1)
     if pixels.std(axis=2).mean() < 0.004:  # a grey scan has grey stamps
@@ -236,7 +236,9 @@ def cracked(picture: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArr
         pixels = pixels + (rng.uniform(0.05, 0.18) * edge)[..., None]
     pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 0.7)))
     pixels = pixels + rng.normal(0, rng.uniform(0.004, 0.02), (high, wide, 1))
-    mask = ((cover >= 0.5) & (np.abs(change).max(axis=2) >= _SEEN)).astype(np.uint8)
+    grain = cv2.GaussianBlur((pixels - change - light) ** 2, (0, 0), 4.0).mean(axis=2) ** 0.5
+    seen = np.abs(change).max(axis=2) >= np.maximum(_SEEN, _IN_GRAIN * grain)
+    mask = ((cover >= 0.5) & seen).astype(np.uint8)
     made = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
     _, packed = cv2.imencode(".jpg", made, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 95))])
     return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8), mask

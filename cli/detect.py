@@ -15,6 +15,7 @@ _APPLY = "apply"
 
 DETECT_COMMANDS: CommandTable = {
     _APPLY: ("cli.detect_apply", "What is done where no command is named."),
+    "train": ("cli.detect_train", "Train a detector for classes of one's own."),
     "export": ("cli.detect_files", "Write what is on the images of an index: COCO, YOLO, IIIF, Label Studio, tables."),
     "import": ("cli.detect_files", "Take what such a file says of images for right."),
 }

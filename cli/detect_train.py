@@ -72,7 +72,7 @@ def train(
 
     The small network learns on a processor in minutes from some dozen images, and needs
     pip install 'calque[models]' to be trained, nothing more than calque to be used: `calque detect SOURCE --model
-    trained:MODEL.onnx`. Part of the annotated documents is kept from training: average precision on these decides which
+    MODEL.onnx`. Part of the annotated documents is kept from training: average precision on these decides which
     weights are kept and when to stop, and is told class by class. Give images on which there is nothing, too: they
     teach what is none. Interrupted, the same command goes on. How to annotate, and what to expect:
     docs/detection-training.md.

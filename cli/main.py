@@ -30,6 +30,7 @@ COMMANDS: CommandTable = {
     "faces": ("cli.faces", "Cut faces out of the images of an index, all alike, and average them."),
     "detect": ("cli.detect", "Find objects, faces or what a phrase says in pictures, and keep where they are."),
     "classify": ("cli.classify", "Learn classes of pictures from a few examples, and tell them everywhere."),
+    "damage": ("cli.damage", "Map cracks, losses, corrosion, pixel by pixel; learn them from a few images."),
     "judge": ("cli.judge", "Say that two pictures are the same or different, and keep it."),
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
     "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),

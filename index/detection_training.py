@@ -44,8 +44,8 @@ MEASURES = 8
 _READ = 1600
 """Long side, in pixels, to which images are reduced before they are measured by, as when a detector is applied."""
 
-_SIDE, _CELL = 320, 32
-"""Sides of the parts that are learned from, and what they are multiples of."""
+_PART, _CELL = 0.32, 32
+"""Sides of the parts that are learned from, as a share of the long side, and what they are multiples of."""
 
 _WORTH_A_LOOK = 0.05
 """Raw scores below are left out where scores are fitted to what is right."""
@@ -321,7 +321,7 @@ def starting_weights(model: str) -> list[tuple[NDArray, NDArray]]:
 
 
 def _schedule(settings: DetectionTraining) -> Schedule:
-    side = max(_CELL, min(settings.long_side // _CELL * _CELL, _SIDE))
+    side = max(_CELL, round(settings.long_side * _PART / _CELL) * _CELL)
     return Schedule(
         settings.steps,
         settings.batch,

@@ -222,7 +222,8 @@ def _laid_down(
         return None
     x, y = place.tolist()
     ground = pixels[y : y + room, x : x + room].astype(np.float32)
-    paper = np.percentile(cut[inside > 0], 85, axis=0).clip(40, 255) if inside.any() else np.full(3, 255.0)
+    around = (cv2.dilate(inside, np.ones((15, 15), np.uint8)) > 0) & (inside == 0)
+    paper = np.percentile(cut[around], 60, axis=0).clip(40, 255)
     laid = ground * np.clip(cut / paper, 0, 1.15)
     alpha = soft[..., None]
     merged = pixels.copy()

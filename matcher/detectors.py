@@ -28,6 +28,7 @@ DETECTORS: Mapping[str, Backend] = {
     "yunet": Backend("matcher.faces:YuNet"),
     "layout": Backend("matcher.detection_layout:LayoutDetector"),
     "onnx": Backend("matcher.detection_onnx:OnnxObjects"),
+    "trained": Backend("matcher.trained:TrainedDetector"),
     **{
         name: Backend("matcher.detection_networks:ObjectNetwork", "models", (("name", name),))
         for name in ("detr", "rt-detr", "deformable-detr", "transformers")
@@ -45,8 +46,11 @@ OUTLINER = "sam"
 OUTLINERS: Mapping[str, Backend] = {"sam": Backend("matcher.outlining:Sam", "models")}
 """What finds the outline of the thing at a point or in a box, by the name that ``--outline`` takes."""
 
+_TRAINED, _FILE = "trained", ".onnx"
+
 _WITH_MODEL: Mapping[str, bool] = {
     "onnx": True,
+    "trained": True,
     "transformers": True,
     **dict.fromkeys(
         ("layout", "detr", "rt-detr", "deformable-detr", "mask2former", "owlv2", "grounding-dino", "clipseg", "sam"),
@@ -63,7 +67,8 @@ def detector_named(name: str) -> Detector:
     ----------
     name : str
         A key of `DETECTORS`; of those that run models of others followed by the path of one: ``onnx:PATH``,
-        ``transformers:PATH``, ``owlv2`` or ``owlv2:PATH``.
+        ``transformers:PATH``, ``owlv2`` or ``owlv2:PATH``. The path of a model that was trained here may stand alone:
+        ``stamps.onnx``.
 
     Raises
     ------
@@ -72,6 +77,8 @@ def detector_named(name: str) -> Detector:
     MissingDependency
         If it needs a package or weights that are not there.
     """
+    if name.endswith(_FILE) and name.partition(":")[0] not in DETECTORS:
+        name = f"{_TRAINED}:{name}"
     made: Detector = _made(name, DETECTORS, "detector")
     return made
 

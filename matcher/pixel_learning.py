@@ -13,7 +13,7 @@ import torch
 from matcher.augmentation import masked_part
 from matcher.region_learning import SmallLearner, exported
 from matcher.region_losses import pixel_losses
-from matcher.region_model import PixelModel
+from matcher.region_model import PixelModel, is_of_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +26,12 @@ __all__ = ["PixelLearner"]
 
 _DAMAGED = 0.7
 """Share of the parts that are drawn around a damaged pixel; the others are from anywhere."""
+
+_WEIGHT = 4.0
+"""Of damaged pixels in the loss: there are few."""
+
+_OVERLAP = 4.0
+"""Of how little the classes overlap in the loss: thin lines are judged by that."""
 
 _PLACES = 20_000
 """Damaged pixels of an image and class that are remembered to be drawn around."""
@@ -52,7 +58,7 @@ class PixelLearner(SmallLearner):
         start: Sequence[tuple[NDArray, NDArray]] = (),
     ) -> None:
         torch.manual_seed(schedule.seed)
-        super().__init__(PixelModel(len(classes) + 1), schedule, start)
+        super().__init__(PixelModel(len(classes) + 1, normed=not is_of_pixels(start)), schedule, start)
         self._images = images
         rng = np.random.default_rng(schedule.seed)
         self._places: list[list[tuple[int, NDArray[np.intp]]]] = []
@@ -67,7 +73,9 @@ class PixelLearner(SmallLearner):
         self._known = [kind for kind, places in enumerate(self._places) if places]
         if not self._known:
             raise ValueError("there is nothing to learn from")
-        self._weights = [1.0] + [2.0] * len(classes)
+        self._weights = [1.0] + [_WEIGHT] * len(classes)
+
+    _fixed = ()
 
     def learn(self, step: int) -> dict[str, float]:
         """Learn from one batch, and return the losses by name."""
@@ -75,7 +83,7 @@ class PixelLearner(SmallLearner):
         with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
             said = self._model(self._pixels(pixels))
         entropy, overlap = pixel_losses(said, classes, self._weights)
-        self._take_step(step, entropy + overlap)
+        self._take_step(step, entropy + _OVERLAP * overlap)
         return {"classes": float(entropy.detach()), "overlap": float(overlap.detach())}
 
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray, ...]:

@@ -37,14 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = ["RegionLearner", "SmallLearner", "exported"]
 
-_THINGS = 0.7
+_THINGS = 0.5
 """Share of the parts that are drawn around a thing; the others are from anywhere."""
 
 _GUESTS = 0.5
 """Share of the parts on which a thing of another image is laid down."""
-
-_FIXED = ("stem", "down.0")
-"""What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
 
 _KEEP = 0.98
 """Weight of the average of the weights at each step."""
@@ -64,6 +61,9 @@ class SmallLearner:
         As of `matcher.region_model.start_from`; nothing to begin with nothing.
     """
 
+    _fixed: tuple[str, ...] = ("stem", "down.0")
+    """What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
+
     def __init__(
         self, model: RegionModel | PixelModel, schedule: Schedule, start: Sequence[tuple[NDArray, NDArray]]
     ) -> None:
@@ -79,7 +79,7 @@ class SmallLearner:
         self._mean = copy.deepcopy(self._model).eval()
         if start:
             for name, weights in model.named_parameters():
-                weights.requires_grad_(not name.startswith(_FIXED))
+                weights.requires_grad_(not name.startswith(self._fixed))
         known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
         body = [weights for name, weights in known if name.startswith(("stem", "down", "lower", "up"))]
         heads = [weights for name, weights in known if not name.startswith(("stem", "down", "lower", "up"))]

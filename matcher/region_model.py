@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["COARSE", "FINE", "STRIDE", "PixelModel", "RegionModel", "parameters", "start_from"]
+__all__ = ["COARSE", "FINE", "STRIDE", "PixelModel", "RegionModel", "is_of_pixels", "parameters", "start_from"]
 
 FINE = 4
 COARSE = 16
@@ -35,8 +35,11 @@ _WIDTHS = (16, 32, 64, 104, 152)
 _DEPTHS = (0, 1, 2, 3, 3)
 """Residual blocks at each."""
 
-_FULL = 8
+_FULL = 12
 """Channels at the full size."""
+
+_BOXES = re.compile(r"^(small|large)\.said\.")
+"""Names of the weights that say boxes, too: their last five rows."""
 
 _SAYING = re.compile(r"(^classes\.1|said)\.")
 """Names of the weights that say classes and kinds."""
@@ -169,16 +172,22 @@ class PixelModel(_Pyramid):
     """Colour pixels in, the class of each out: for what is too thin for cells of four pixels, such as cracks.
 
     ``forward`` takes what `RegionModel` takes and returns logits (n, classes, h, w), the background being the first.
+
+    Parameters
+    ----------
+    classes : int
+    normed : bool
+        Whether batches are normalised in what comes after the pyramid, whose maps are far stronger than pixels.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, normed: bool = True) -> None:
         super().__init__(normed=False, whole=False)
         half = _WIDTHS[0]
-        self.halves = nn.Conv2d(_WIDTHS[1], half, 1)
-        self.halfway = _Residual(half, normed=False)
-        self.edges = _conv(3, _FULL, normed=False)
-        self.fulls = nn.Conv2d(half, _FULL, 1)
-        self.full = _Residual(_FULL, normed=False)
+        self.halves = _conv(_WIDTHS[1], half, 1, normed=normed, active=False)
+        self.halfway = _Residual(half, normed=normed)
+        self.edges = _conv(3, _FULL, normed=normed)
+        self.fulls = _conv(half, _FULL, 1, normed=normed, active=False)
+        self.full = _Residual(_FULL, normed=normed)
         self.said = nn.Conv2d(_FULL, classes, 1)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -198,7 +207,7 @@ def parameters(model: nn.Module) -> int:
 
 
 def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray, NDArray]]) -> None:
-    """Give a model the weights of one that was trained for other classes, but what says these.
+    """Give a model the weights of one that was trained for other classes, but what says which these are.
 
     Parameters
     ----------
@@ -216,8 +225,8 @@ def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray,
     if not shapes or len(shapes[-1]) != 4:
         raise ValueError("no convolutions at its end")
     known: RegionModel | PixelModel
-    if shapes[-1][1] == _FULL:
-        known = PixelModel(shapes[-1][0])
+    if is_of_pixels(weights):
+        known = PixelModel(shapes[-1][0], normed=False)
     else:
         kinds = max(1, shapes[-1][0] - 5)
         classes = next((shape[0] for shape in shapes[-3::-1] if shape[1:] == (_WIDTHS[1], 1, 1)), 1)
@@ -234,6 +243,14 @@ def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray,
     for name, values in own.items():
         if name in told and told[name].shape == values.shape and not _SAYING.search(name):
             values.copy_(told[name])
+        elif name in told and _BOXES.search(name):
+            # Where the edges of a box are, and how well that is known, is the same for all kinds.
+            values[-5:] = told[name][-5:]
+
+
+def is_of_pixels(weights: Sequence[tuple[NDArray, NDArray]]) -> bool:
+    """Return whether the convolutions of an exported model are those of a `PixelModel`."""
+    return bool(weights) and weights[-1][0].shape[1] == _FULL
 
 
 def _in_order(model: nn.Module) -> list[nn.Conv2d]:

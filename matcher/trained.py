@@ -10,15 +10,16 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import cv2
 import numpy as np
 
 from matcher._onnx import describe, with_metadata
-from matcher.detection import Detection, surest_first
+from matcher.detection import Detection, surest_first, takes_no_phrases
 from matcher.errors import InputError, SettingsMismatch
 from matcher.images import printable
+from matcher.onnx_boxes import OnnxBoxes
 from matcher.region_reading import FINE, Said, boxes_said, distinct, outline_in, prepared, region_of, softmax
 from matcher.score_calibration import calibrated
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from matcher.images import Scan
 
 __all__ = [
+    "QUERIES_OVERLAP",
     "Card",
     "TrainedDetector",
     "What",
@@ -38,6 +40,9 @@ __all__ = [
     "with_card",
     "with_scores",
 ]
+
+QUERIES_OVERLAP = 0.7
+"""IoU from which on the less sure of two boxes of one class is left out, of detectors that hardly say things twice."""
 
 _KEY = "calque"
 _VERSION = 1
@@ -161,30 +166,37 @@ def detections_said(
     return surest_first(found)
 
 
+class _Finder(Protocol):
+    """What finds things, with raw scores."""
+
+    def find(self, scan: Scan) -> list[Detection]:
+        """Return what is on `scan`, however unsure."""
+
+
 class TrainedDetector:
-    """The small network, trained for classes of one's own, run by OpenCV.
+    """What `calque detect train` has made, run by OpenCV.
 
     Parameters
     ----------
     model : str
-        Path of what `calque detect train` wrote.
+        Path of the file.
 
     Raises
     ------
     InputError
         If it cannot be read, or is no such file.
+    MissingDependency
+        If OpenCV cannot run it, as it is one of others' networks, and ``onnxruntime`` is not installed.
     """
 
     def __init__(self, model: str) -> None:
-        data, card = read_trained(model)
-        if card.what != "regions":
-            raise InputError(f"{printable(model)}: finds {card.what}, no regions; use it with: calque damage apply")
-        self.card = card
-        try:
-            self._net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
-        except cv2.error as error:
-            raise InputError(f"{printable(model)}: damaged ({error.err}); get a fresh copy") from error
-        self._signature = f"{Path(model).stem}-{card.version}({hashlib.sha256(data).hexdigest()[:12]})"
+        data, self.card = read_trained(model)
+        if self.card.what == "pixels":
+            raise InputError(f"{printable(model)}: maps pixels, and finds no regions; use it with: calque damage apply")
+        self._finder: _Finder = (
+            _Queries(model, self.card) if self.card.what == "queries" else _Small(data, self.card, model)
+        )
+        self._signature = f"{Path(model).stem}-{self.card.version}({hashlib.sha256(data).hexdigest()[:12]})"
 
     @property
     def signature(self) -> str:
@@ -203,13 +215,38 @@ class TrainedDetector:
 
     def detect(self, scan: Scan, min_score: float | None = None, phrases: Sequence[str] = ()) -> list[Detection]:
         """Return what is on `scan`, the surest first; see `matcher.detection.Detector`."""
-        if phrases:
-            raise InputError(f"{self._signature} knows {', '.join(self.labels)}, and takes no phrases; leave them out")
-        pixels, wide, high = prepared(scan.pixels, self.card.long_side)
+        takes_no_phrases(self._signature, phrases)
+        least = self.usual_score if min_score is None else min_score
+        return with_scores(self._finder.find(scan), self.card.calibration, least)
+
+
+class _Small:
+    """The small network."""
+
+    def __init__(self, data: bytes, card: Card, model: str) -> None:
+        self._card = card
+        try:
+            self._net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
+        except cv2.error as error:
+            raise InputError(f"{printable(model)}: damaged ({error.err}); get a fresh copy") from error
+
+    def find(self, scan: Scan) -> list[Detection]:
+        pixels, wide, high = prepared(scan.pixels, self._card.long_side)
         self._net.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255))
         outputs = self._net.forward(["classes", "fine", "coarse"])
-        found = detections_said(Said(*(output[0] for output in outputs)), (wide, high), scan, self.labels, 0.0)
-        return with_scores(found, self.card.calibration, self.usual_score if min_score is None else min_score)
+        return detections_said(Said(*(output[0] for output in outputs)), (wide, high), scan, self._card.classes, 0.0)
+
+
+class _Queries:
+    """A detector of transformers."""
+
+    def __init__(self, model: str, card: Card) -> None:
+        self._card = card
+        self._boxes = OnnxBoxes(model, card.classes)
+
+    def find(self, scan: Scan) -> list[Detection]:
+        found = self._boxes.find(scan, 0.0, QUERIES_OVERLAP)
+        return surest_first(Detection(box, self._card.classes[number], score) for box, score, number in found)
 
 
 def with_scores(found: Sequence[Detection], calibration: tuple[float, float], min_score: float) -> list[Detection]:

@@ -1,0 +1,128 @@
+"""Parts of annotated images: what is said of them lies where it is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import matcher.augmentation
+from matcher.augmentation import Example, masked_part, part_with, toned
+from matcher.region_targets import IGNORED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SIDE = 128
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _plain_tones() -> Iterator[None]:
+    """Leave tones as they are, so that what is dark stays so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matcher.augmentation, "toned", lambda pixels, rng: pixels)
+        yield
+
+
+def disc_page(radius: int = 22) -> Example:
+    """Return a bright page with one dark disc, whose outline is known."""
+    pixels = np.full((300, 240, 3), 230, np.uint8)
+    cv2.circle(pixels, (130, 160), radius, (20, 20, 20), -1)
+    angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    outline = np.array([130, 160]) + radius * np.column_stack([np.cos(angles), np.sin(angles)])
+    return Example(pixels, np.zeros(1, np.int64), ((outline,),), np.ones(1, bool))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["slight", "quarters", "any"]), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_boxes_and_cells_lie_where_things_are_seen(seed, turns, mirrored):
+    rng = np.random.default_rng(seed)
+    pixels, classes, boxes = part_with(disc_page(), rng, SIDE, on=0, turns=turns, mirrored=mirrored)
+    dark = pixels.max(axis=2) < 90
+    assert len(boxes) == 1
+    _, left, top, right, bottom = boxes[0]
+    inside = dark[max(0, round(top)) : round(bottom) + 1, max(0, round(left)) : round(right) + 1]
+    assert inside.mean() > 0.6  # a disc fills 0.785 of the box around it
+    ys, xs = np.nonzero(inside)
+    assert np.ptp(xs) > 0.85 * (right - left) - 2
+    assert np.ptp(ys) > 0.85 * (bottom - top) - 2
+    cells = cv2.resize(dark.astype(np.float32), (SIDE // 4, SIDE // 4), interpolation=cv2.INTER_AREA)
+    known = classes == 1
+    assert known.any()
+    assert cells[known].mean() > 0.7
+
+
+def test_a_thing_of_another_page_is_laid_down_beside_what_is_there():
+    blank = Example(np.full((300, 240, 3), 240, np.uint8), np.zeros(0, np.int64), (), np.zeros(0, bool))
+    laid = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        pixels, classes, boxes = part_with(
+            blank, rng, 160, on=None, turns="any", mirrored=False, guest=(disc_page(), 0)
+        )
+        for _, left, top, right, bottom in boxes:
+            laid += 1
+            middle = pixels[round((top + bottom) / 2), round((left + right) / 2)]
+            assert middle.max() < 140
+            assert classes[round((top + bottom) / 8), round((left + right) / 8)] == 1
+    assert laid >= 15
+
+
+def test_what_is_cut_off_is_not_learned():
+    example = disc_page()
+    unsaid = 0
+    for seed in range(60):
+        _, classes, boxes = part_with(
+            example, np.random.default_rng(seed), SIDE, on=None, turns="slight", mirrored=False
+        )
+        for _, left, top, right, bottom in boxes:
+            assert (right - left) * (bottom - top) > 0.3 * 44**2 / 1.35**2
+        unsaid += bool((classes == IGNORED).any())
+    assert unsaid
+
+
+def test_what_is_not_told_apart_is_not_learned():
+    example = disc_page()
+    crowd = Example(example.pixels, np.array([-1]), example.outlines, example.exact)
+    _, classes, boxes = part_with(crowd, np.random.default_rng(1), SIDE, on=0, turns="slight", mirrored=False)
+    assert not len(boxes)
+    assert set(np.unique(classes)) == {0, IGNORED}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_painted_pixels_turn_with_their_image(seed):
+    pixels = np.full((200, 200, 3), 220, np.uint8)
+    mask = np.zeros((200, 200), np.uint8)
+    cv2.line(pixels, (20, 30), (180, 170), (10, 10, 10), 9)
+    cv2.line(mask, (20, 30), (180, 170), 1, 9)
+    part, classes = masked_part(
+        pixels, mask, np.random.default_rng(seed), 96, centre=(100, 100), turns="any", mirrored=True
+    )
+    dark = part.max(axis=2) < 110
+    on_image = classes != IGNORED
+    both = (dark & (classes == 1) & on_image).sum()
+    either = ((dark | (classes == 1)) & on_image).sum()
+    assert both / either > 0.7
+
+
+def test_parts_follow_from_their_seed():
+    example = disc_page()
+    drawn = [
+        part_with(example, np.random.default_rng([7, 3]), SIDE, on=0, turns="any", mirrored=True) for _ in range(2)
+    ]
+    for one, other in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tones_change_and_things_stay():
+    pixels = disc_page().pixels
+    seen = np.stack([toned(pixels, np.random.default_rng(seed)) for seed in range(30)])
+    assert seen.dtype == np.uint8
+    assert seen.shape == (30, *pixels.shape)
+    disc, paper = seen[:, 155:165, 125:135].mean((1, 2, 3)), seen[:, 20:40, 20:40].mean((1, 2, 3))
+    assert (paper - disc > 60).all()
+    assert np.ptp(paper) > 30

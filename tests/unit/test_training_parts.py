@@ -1,0 +1,210 @@
+"""What training is made of: tiles, weights to start from, scores fitted, crowds, runs that go on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index.average_precision import figures_of, matched, shared_of
+from index.learning import Pace, run
+from matcher._onnx import convolutions, describe, with_metadata
+from matcher.detection import Detection
+from matcher.errors import InputError
+from matcher.layout_network import WEIGHTS
+from matcher.score_calibration import best_threshold, calibrated, fitted
+from matcher.tiles import blended
+from matcher.trained import Card, card_of, with_card
+from matcher.types import Region
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_tiles_say_of_an_image_what_one_look_would(high, wide, seed):
+    pixels = np.random.default_rng(seed).integers(0, 256, (high, wide, 3), dtype=np.uint8)
+    bands = list(blended(pixels, lambda tile: tile[..., :2].transpose(2, 0, 1).astype(np.float32), 96, 32))
+    assert [top for top, _ in bands] == np.cumsum([0, *(band.shape[1] for _, band in bands[:-1])]).tolist()
+    whole = np.concatenate([band for _, band in bands], axis=1)
+    np.testing.assert_allclose(whole, pixels[..., :2].transpose(2, 0, 1), atol=0.01)
+
+
+def test_no_seam_where_tiles_know_less_at_their_edges():
+    pixels = np.zeros((200, 420, 3), np.uint8)
+    edge = np.minimum(np.arange(96), np.arange(96)[::-1])
+    unsure = np.minimum.outer(edge, edge)[None].astype(np.float32) < 4
+    whole = np.concatenate([band for _, band in blended(pixels, lambda _: unsure * 1.0, 96, 32)], axis=1)[0]
+    assert whole[12:-12, 12:-12].max() < 0.25  # what is unsure lies at the edge of a tile, and counts little there
+
+
+def test_the_network_starts_from_what_it_knows_of_pages():
+    torch = pytest.importorskip("torch")
+    from matcher.region_model import PixelModel, RegionModel, start_from
+
+    known = convolutions(WEIGHTS.read_bytes())
+    model = RegionModel(3, 2)
+    start_from(model, known)
+    assert torch.equal(model.stem[0].weight, torch.from_numpy(known[0][0]))
+    assert float(model.small.said.bias[0].detach()) == -4.0  # kinds are not carried over
+    pixels = PixelModel(2)
+    start_from(pixels, known)
+    assert torch.equal(pixels.down[3][3].second[0].weight, model.down[3][3].second[0].weight)
+    with pytest.raises(ValueError, match="not those"):
+        start_from(model, known[1:])
+
+
+def test_the_network_in_torch_says_what_opencv_says():
+    torch = pytest.importorskip("torch")
+    import cv2
+
+    from matcher.region_learning import exported
+    from matcher.region_model import PixelModel
+
+    torch.manual_seed(3)
+    model = PixelModel(3).eval()
+    pixels = np.random.default_rng(3).random((1, 3, 64, 96), np.float32)
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(exported(model, ["classes"]), np.uint8))
+    net.setInput(pixels)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(pixels)).numpy()
+    np.testing.assert_allclose(net.forward("classes"), expected, atol=1e-4)
+
+
+def test_a_card_is_read_as_it_was_written():
+    card = Card("regions", ("stamp", "étiquette"), 512, 0.4, (1.5, -0.25), {"seed": 3})
+    model = with_card(WEIGHTS.read_bytes(), card)
+    assert card_of(model) == card
+    assert json.loads(describe(model).metadata["names"]) == {"0": "stamp", "1": "étiquette"}
+    assert card_of(WEIGHTS.read_bytes()) is None
+    with pytest.raises(InputError, match="damaged"):
+        card_of(with_metadata(WEIGHTS.read_bytes(), {"calque": '{"version": 1}'}))
+    with pytest.raises(InputError, match="damaged"):
+        card_of(b"no model")
+
+
+def test_fitted_scores_are_chances():
+    rng = np.random.default_rng(1)
+    chances = rng.uniform(0.02, 0.98, 4000)
+    right = rng.random(4000) < chances
+    logits = np.log(chances / (1 - chances))
+    raw = 1 / (1 + np.exp(-(logits + 2) / 1.7))  # a detector that is far too sure
+    slope, offset = fitted(raw, right)
+    assert slope == pytest.approx(1.7, abs=0.15)
+    assert offset == pytest.approx(-2, abs=0.15)
+    told = calibrated(raw, (slope, offset))
+    for low in np.arange(0.1, 0.9, 0.2):
+        near = (told >= low) & (told < low + 0.2)
+        assert right[near].mean() == pytest.approx(told[near].mean(), abs=0.06)
+
+
+def test_few_scores_are_left_as_they_are():
+    assert fitted(np.array([0.9, 0.2]), np.array([True, False])) == (1.0, 0.0)
+
+
+def test_the_threshold_lies_where_f1_is_greatest():
+    scores = np.array([0.9, 0.8, 0.6, 0.5, 0.2])
+    right = np.array([True, True, False, True, False])
+    assert best_threshold(scores, right, 3) == pytest.approx(0.35)  # 3 of 4 and all of 3
+
+
+def test_crowds_count_as_cocos_own_tools_have_it():
+    coco_module = pytest.importorskip("pycocotools.coco")
+    from pycocotools.cocoeval import COCOeval
+
+    rng = np.random.default_rng(5)
+    images, annotations, results, pages = [], [], [], []
+    for number in range(12):
+        images.append({"id": number, "width": 200, "height": 200})
+        true = [Region(*rng.uniform(0, 140, 2), *rng.uniform(15, 60, 2)) for _ in range(3)]
+        crowds = [Region(*rng.uniform(0, 100, 2), *rng.uniform(40, 100, 2)) for _ in range(number % 2)]
+        found = []
+        for box in [*true, *crowds]:
+            moved = np.array(box.as_list()) + rng.normal(0, 5, 4)
+            found.append(Detection(Region(*moved[:2], *np.maximum(moved[2:], 5)), "a", float(rng.random())))
+        found += [
+            Detection(Region(*rng.uniform(0, 140, 2), *rng.uniform(10, 50, 2)), "a", float(rng.random()))
+            for _ in range(3)
+        ]
+        for crowd, boxes in ((0, true), (1, crowds)):
+            for box in boxes:
+                annotations.append(
+                    {"id": len(annotations) + 1, "image_id": number, "category_id": 1, "iscrowd": crowd}
+                    | {"bbox": box.as_list(), "area": box.area}
+                )
+        results += [
+            {"image_id": number, "category_id": 1, "bbox": one.box.as_list(), "score": one.score} for one in found
+        ]
+        pages.append(matched(true, found, shared_of(found, crowds)))
+    truth = coco_module.COCO()
+    truth.dataset = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
+    truth.createIndex()
+    judged = COCOeval(truth, truth.loadRes(results), "bbox")
+    judged.evaluate()
+    judged.accumulate()
+    precision = judged.eval["precision"][:, :, 0, 0, -1]
+    ours = figures_of(pages)
+    assert ours["ap50"] == pytest.approx(precision[0].mean(), abs=1e-9)
+    assert ours["ap50_95"] == pytest.approx(precision.mean(), abs=1e-9)
+
+
+class Counter:
+    """Learns to count: its measure rises, then falls."""
+
+    def __init__(self, peak: int = 100) -> None:
+        self.values = np.zeros(2, np.float32)
+        self.peak = peak
+
+    def learn(self, step: int) -> dict[str, float]:
+        self.values = self.values * 0.9 + np.float32(step)
+        return {"loss": 1.0 / (step + 1)}
+
+    def measure(self) -> dict[str, float]:
+        return {"ap": 1 / (1 + abs(float(self.values[0]) - self.peak))}
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"values": self.values, "scalar": np.array(3, np.int64)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        assert state["scalar"].shape == ()
+        self.values = state["values"].copy()
+
+    def best(self) -> dict[str, np.ndarray]:
+        return {"values": self.values.copy()}
+
+    def take_best(self, weights: dict[str, np.ndarray]) -> None:
+        self.values = weights["values"].copy()
+
+
+class Interrupting(Counter):
+    """Is interrupted at a step."""
+
+    def learn(self, step: int) -> dict[str, float]:
+        if step == 11:
+            raise KeyboardInterrupt
+        return super().learn(step)
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
+    pace = Pace(40, 5, 3)
+    told: list[str] = []
+    quiet = {"told": told.append, "progress": lambda *_: None}
+    straight = Counter()
+    expected = run(straight, straight.measure, tmp_path / "a", pace, "job", **quiet)
+    broken = Interrupting()
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, broken.measure, tmp_path / "b", pace, "job", **quiet)
+    other = Counter()
+    course = run(other, other.measure, tmp_path / "b", pace, "job", **quiet)
+    assert "goes on at step 10 of 40" in told
+    assert (course.step, course.best, course.best_step) == (expected.step, expected.best, expected.best_step)
+    assert course.step < 40  # it stopped when it got no better
+    np.testing.assert_array_equal(other.values, straight.values)
+    lines = (tmp_path / "b" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(5, course.step + 1, 5))
+    with pytest.raises(InputError, match="other annotations or settings"):
+        run(Counter(), other.measure, tmp_path / "b", pace, "another job", **quiet)
+    (tmp_path / "b" / "checkpoint.safetensors").write_bytes(b"\x08\x00")
+    with pytest.raises(InputError, match="damaged"):
+        run(Counter(), other.measure, tmp_path / "b", pace, "job", **quiet)
