@@ -223,9 +223,9 @@ def cracked(picture: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArr
     paths, widths = _branches(rng, wide, high)
     cover = _drawn(paths, widths, (high, wide))
     light = cv2.GaussianBlur(pixels, (0, 0), 6.0)
-    depth = np.clip(rng.uniform(0.3, 0.85) * (1 + 0.5 * _cloud(rng, (high, wide), max(wide, high) / 6)), 0.12, 1)
-    dark = light * rng.uniform(0.15, 0.6) * np.clip(rng.normal(1, 0.1, 3), 0.7, 1.3)
-    if rng.random() < 0.15:  # ground that shows through, lighter than the paint
+    depth = np.clip(rng.uniform(0.5, 0.95) * (1 + 0.3 * _cloud(rng, (high, wide), max(wide, high) / 6)), 0.2, 1)
+    dark = light * rng.uniform(0.1, 0.5) * np.clip(rng.normal(1, 0.1, 3), 0.7, 1.3)
+    if rng.random() < 0.08:  # ground that shows through, lighter than the paint
         dark = np.clip(light * 0.4 + rng.uniform(0.5, 0.7), 0, 1)
     alpha = (cover * depth)[..., None]
     change = alpha * (dark - pixels)

@@ -18,6 +18,8 @@ DETECT_COMMANDS: CommandTable = {
     "train": ("cli.detect_train", "Train a detector for classes of one's own."),
     "export": ("cli.detect_files", "Write what is on the images of an index: COCO, YOLO, IIIF, Label Studio, tables."),
     "import": ("cli.detect_files", "Take what such a file says of images for right."),
+    "evaluate": ("cli.detect_evaluate", "Measure a detector on what is annotated, and draw its errors."),
+    "measure": ("cli.detect_measure", "Measure things: areas, lengths, ratios, in millimetres where known."),
 }
 """Commands by name; a SOURCE that is called like one is written with its folder: ``./export``."""
 

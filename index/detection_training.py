@@ -44,8 +44,8 @@ MEASURES = 8
 _READ = 1600
 """Long side, in pixels, to which images are reduced before they are measured by, as when a detector is applied."""
 
-_PART, _CELL = 0.32, 32
-"""Sides of the parts that are learned from, as a share of the long side, and what they are multiples of."""
+_PART, _LEAST_PART, _CELL = 0.32, 160, 32
+"""Sides of the parts that are learned from: share of the long side, at least so many pixels, multiples of these."""
 
 _WORTH_A_LOOK = 0.05
 """Raw scores below are left out where scores are fitted to what is right."""
@@ -212,7 +212,11 @@ def _learner(
     readers, things = _examples(images, classes, settings.long_side)
     if name == "transformers":
         learner = Backend("matcher.transformers_learning:TransformersLearner", "models").make(
-            examples=readers, classes=classes, model=path, settings=_schedule(settings)
+            examples=readers,
+            classes=classes,
+            model=path,
+            side=round(settings.long_side / _CELL) * _CELL,
+            schedule=_schedule(settings),
         )
         return learner, "queries"
     learner = Backend("matcher.region_learning:RegionLearner", "models").make(
@@ -321,7 +325,8 @@ def starting_weights(model: str) -> list[tuple[NDArray, NDArray]]:
 
 
 def _schedule(settings: DetectionTraining) -> Schedule:
-    side = max(_CELL, round(settings.long_side * _PART / _CELL) * _CELL)
+    wanted = max(settings.long_side * _PART, min(settings.long_side, _LEAST_PART))
+    side = max(_CELL, round(wanted / _CELL) * _CELL)
     return Schedule(
         settings.steps,
         settings.batch,

@@ -17,7 +17,7 @@ from matcher.region_targets import IGNORED
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Example", "Turns", "View", "masked_part", "part_with", "toned"]
+__all__ = ["Example", "Turns", "View", "masked_part", "part_with", "stretched", "toned"]
 
 Turns = Literal["slight", "quarters", "any"]
 """How far things may be turned against those that are learned from: a few degrees, by right angles too, or at will."""
@@ -178,6 +178,37 @@ def part_with(
         if value != IGNORED:
             boxes.append([kind, *shown])
     return toned(pixels, rng), classes, np.array(boxes, np.float32).reshape(-1, 5)
+
+
+def stretched(
+    example: Example, rng: np.random.Generator, side: int, mirrored: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Draw most of an example stretched to a square, for networks that look at whole images.
+
+    Returns
+    -------
+    uint8, shape (side, side, 3)
+    float32, shape (n, 5)
+        Kind, from 0, left, top, right, bottom in pixels, of what is shown well enough.
+    """
+    high, wide = example.pixels.shape[:2]
+    shown = np.array([wide, high]) * rng.uniform(0.7, 1.0, 2)
+    corner = rng.uniform(0, 1, 2) * (np.array([wide, high]) - shown)
+    scale = side / shown
+    flip = mirrored and rng.random() < 0.5
+    matrix = np.array([[scale[0], 0, -corner[0] * scale[0]], [0, scale[1], -corner[1] * scale[1]]])
+    if flip:
+        matrix[0] = [-matrix[0, 0], 0, side - 1 - matrix[0, 2]]
+    view = View(matrix, 0.0)
+    boxes = []
+    for kind, outlines in zip(example.kinds.tolist(), example.outlines, strict=True):
+        box = _box([view.points(outline) for outline in outlines], True, view)
+        cut = np.clip(box, 0, side)
+        share = float(np.prod(cut[2:] - cut[:2])) / max(float(np.prod(box[2:] - box[:2])), 1e-6)
+        if kind >= 0 and share >= _SHOWN:
+            boxes.append([kind, *cut])
+    pixels = np.asarray(view.pixels(example.pixels, side), np.uint8)
+    return toned(pixels, rng), np.array(boxes, np.float32).reshape(-1, 5)
 
 
 def _laid_down(

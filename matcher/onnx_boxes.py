@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from matcher.images import Scan
 
-__all__ = ["FoundBox", "OnnxBoxes"]
+__all__ = ["FoundBox", "OnnxBoxes", "queries_decoded"]
 
 _SIDE = 640
 """Width and height of the input of a model that leaves them open and does not say."""
@@ -136,14 +136,7 @@ class OnnxBoxes:
         outputs = self._runner.run({self._input: blob})
         boxes = _chosen(_decoded(outputs, self._form, len(self.names), self._size), min_score, overlap)
         shares = (boxes.corners * np.tile(self._size, 2) - np.tile(frame[:2], 2)) / np.tile(frame[2:], 2)
-        corners = np.clip(shares, 0, 1)
-        found = []
-        for (left, top, right, bottom), score, number in zip(corners, boxes.scores, boxes.classes, strict=True):
-            if right > left and bottom > top:
-                x, y = float(left) * scan.width, float(top) * scan.height
-                box = Region(x, y, float(right) * scan.width - x, float(bottom) * scan.height - y)
-                found.append(FoundBox(box, round(float(score), 4), int(number)))
-        return found
+        return _placed(boxes._replace(corners=shares), scan)
 
     def _blob(self, pixels: NDArray[np.uint8]) -> tuple[NDArray, tuple[float, float, float, float]]:
         """Return a page as the model takes it, and where the page lies on it: left, top, width, height in pixels."""
@@ -178,6 +171,25 @@ class OnnxBoxes:
         except Exception as error:  # whatever onnxruntime has against a model
             raise InputError(f"{printable(self._path)}: cannot be run ({error}); export it anew") from error
         return runner, runner.run(empty)
+
+
+def queries_decoded(
+    outputs: Sequence[NDArray], classes: int, scan: Scan, min_score: float, overlap: float
+) -> list[FoundBox]:
+    """Return the boxes on a scan that was stretched for a DETR model, from what it gives: see `OnnxBoxes.find`."""
+    return _placed(_chosen(_decoded(outputs, "detr", classes, (1, 1)), min_score, overlap), scan)
+
+
+def _placed(boxes: _Boxes, scan: Scan) -> list[FoundBox]:
+    """Return boxes whose corners are shares of a scan in its own pixels."""
+    found = []
+    corners = np.clip(boxes.corners, 0, 1)
+    for (left, top, right, bottom), score, number in zip(corners, boxes.scores, boxes.classes, strict=True):
+        if right > left and bottom > top:
+            x, y = float(left) * scan.width, float(top) * scan.height
+            box = Region(x, y, float(right) * scan.width - x, float(bottom) * scan.height - y)
+            found.append(FoundBox(box, round(float(score), 4), int(number)))
+    return found
 
 
 class _ByOpenCV:

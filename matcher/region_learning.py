@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matcher.images import Scan
     from matcher.schedule import Schedule
 
-__all__ = ["RegionLearner", "SmallLearner", "exported"]
+__all__ = ["AveragedLearner", "RegionLearner", "SmallLearner", "exported"]
 
 _THINGS = 0.5
 """Share of the parts that are drawn around a thing; the others are from anywhere."""
@@ -43,55 +43,43 @@ _THINGS = 0.5
 _GUESTS = 0.5
 """Share of the parts on which a thing of another image is laid down."""
 
+_CLIPPED = 5.0
+"""Greatest norm of the gradient."""
+
 _KEEP = 0.98
 """Weight of the average of the weights at each step."""
 
+_BODY_NAMES = ("stem", "down", "lower", "up")
 _BODY = 0.4
 """Learning rate of what is known of pages already, of that of what says the classes."""
 
 
-class SmallLearner:
-    """What learning regions and learning pixels share: optimiser, average of the weights, state.
+class AveragedLearner:
+    """What all learners share: optimiser, average of the weights, state.
 
     Parameters
     ----------
     model : Module
+    groups : sequence of (list of Parameter, float)
+        What is learned, and at which share of the learning rate.
     schedule : Schedule
-    start : sequence of (array, array)
-        As of `matcher.region_model.start_from`; nothing to begin with nothing.
     """
 
-    _fixed: tuple[str, ...] = ("stem", "down.0")
-    """What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
-
     def __init__(
-        self, model: RegionModel | PixelModel, schedule: Schedule, start: Sequence[tuple[NDArray, NDArray]]
+        self, model: nn.Module, groups: Sequence[tuple[list[nn.Parameter], float]], schedule: Schedule
     ) -> None:
-        if start:
-            try:
-                start_from(model, start)
-            except ValueError as error:
-                raise InputError(
-                    f"the network to start from is another ({error}); name one that calque trained"
-                ) from error
         self.schedule, self.device = schedule, device()
         self._model = _laid_out(model, self.device).train()
         self._mean = copy.deepcopy(self._model).eval()
-        if start:
-            for name, weights in model.named_parameters():
-                weights.requires_grad_(not name.startswith(self._fixed))
-        known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
-        body = [weights for name, weights in known if name.startswith(("stem", "down", "lower", "up"))]
-        heads = [weights for name, weights in known if not name.startswith(("stem", "down", "lower", "up"))]
-        groups = [{"params": body, "share": _BODY if start else 1.0}, {"params": heads, "share": 1.0}]
-        self._optimizer = torch.optim.AdamW(groups, lr=schedule.rate, weight_decay=0.01)
+        told: list[dict[str, Any]] = [{"params": weights, "share": share} for weights, share in groups if weights]
+        self._optimizer = torch.optim.AdamW(told, lr=schedule.rate, weight_decay=0.01)
 
     def _take_step(self, step: int, loss: Tensor) -> None:
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(step) * group["share"]
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self._model.parameters(), 5.0)
+        nn.utils.clip_grad_norm_(self._model.parameters(), _CLIPPED)
         self._optimizer.step()
         average(self._mean, self._model, min(_KEEP, (step + 1) / (step + 10)))
 
@@ -134,6 +122,38 @@ class SmallLearner:
 
     def _pixels(self, batch: Tensor) -> Tensor:
         return (batch.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+class SmallLearner(AveragedLearner):
+    """Learns with the small network.
+
+    Parameters
+    ----------
+    model : RegionModel or PixelModel
+    schedule : Schedule
+    start : sequence of (array, array)
+        As of `matcher.region_model.start_from`; nothing to begin with nothing.
+    """
+
+    _fixed: tuple[str, ...] = ("stem", "down.0")
+    """What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
+
+    def __init__(
+        self, model: RegionModel | PixelModel, schedule: Schedule, start: Sequence[tuple[NDArray, NDArray]]
+    ) -> None:
+        if start:
+            try:
+                start_from(model, start)
+            except ValueError as error:
+                raise InputError(
+                    f"the network to start from is another ({error}); name one that calque trained"
+                ) from error
+            for name, weights in model.named_parameters():
+                weights.requires_grad_(not name.startswith(self._fixed))
+        known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
+        body = [weights for name, weights in known if name.startswith(_BODY_NAMES)]
+        heads = [weights for name, weights in known if not name.startswith(_BODY_NAMES)]
+        super().__init__(model, [(body, _BODY if start else 1.0), (heads, 1.0)], schedule)
 
 
 class RegionLearner(SmallLearner):
@@ -229,18 +249,19 @@ def _laid_out(model: nn.Module, device: str) -> nn.Module:
     return cast("nn.Module", moved.to(memory_format=torch.channels_last))
 
 
-def exported(model: nn.Module, outputs: Sequence[str]) -> bytes:
-    """Return a network as an ONNX model for images of any size that is a multiple of 32."""
+def exported(model: nn.Module, outputs: Sequence[str], side: int | None = None) -> bytes:
+    """Return a network as an ONNX model for images of any size that is a multiple of 32, or squares of one `side`."""
     sides = {0: "n", 2: "h", 3: "w"}
-    options: dict[str, Any] = {"dynamic_axes": dict.fromkeys(("pixels", *outputs), sides)}
+    options: dict[str, Any] = {} if side else {"dynamic_axes": dict.fromkeys(("pixels", *outputs), sides)}
+    high = wide = side or 2 * STRIDE
     plain = copy.deepcopy(model).to("cpu").eval()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         # The exporter that follows wants a further package and gives OpenCV's reader nothing that it needs.
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             plain,
-            (torch.zeros(1, 3, 2 * STRIDE, 2 * STRIDE),),
+            (torch.zeros(1, 3, high, wide),),
             path,
             dynamo=False,
             opset_version=17,

@@ -8,6 +8,7 @@ size and says the class of each pixel only.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, cast
 
@@ -35,8 +36,11 @@ _WIDTHS = (16, 32, 64, 104, 152)
 _DEPTHS = (0, 1, 2, 3, 3)
 """Residual blocks at each."""
 
-_FULL = 12
+_FULL = 16
 """Channels at the full size."""
+
+_LINES = ((1.0, 6, 1.0), (2.0, 6, 1.0), (1.4, 4, -1.0))
+"""What lines are looked for first: their breadth (deviation, in pixels), in how many directions, dark 1 or light -1."""
 
 _BOXES = re.compile(r"^(small|large)\.said\.")
 """Names of the weights that say boxes, too: their last five rows."""
@@ -185,16 +189,36 @@ class PixelModel(_Pyramid):
         half = _WIDTHS[0]
         self.halves = _conv(_WIDTHS[1], half, 1, normed=normed, active=False)
         self.halfway = _Residual(half, normed=normed)
-        self.edges = _conv(3, _FULL, normed=normed)
+        self.edges = _conv(3, _FULL, 7, normed=normed)
         self.fulls = _conv(half, _FULL, 1, normed=normed, active=False)
         self.full = _Residual(_FULL, normed=normed)
         self.said = nn.Conv2d(_FULL, classes, 1)
+        with torch.no_grad():
+            cast("Tensor", self.edges[0].weight).copy_(_line_filters())
 
     def forward(self, pixels: Tensor) -> Tensor:
         half, fine, _, maps = self.climbed(pixels)
         maps = self.halfway(half + _doubled(self.halves(self.quarter(fine, maps))))
         maps = self.full(self.edges(2 * pixels - 1) + _doubled(self.fulls(maps)))
         return cast("Tensor", self.said(maps))
+
+
+def _line_filters() -> Tensor:
+    """Return filters that answer to lines: second derivatives of Gaussians across them, of the luma, (16, 3, 7, 7).
+
+    Cracks are lines: the network begins by seeing these, and learns which of them are cracks.
+    """
+    y, x = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
+    filters = []
+    for sigma, many, sign in _LINES:
+        for number in range(many):
+            angle = torch.tensor(math.pi * number / many)
+            across, along = x * torch.cos(angle) + y * torch.sin(angle), y * torch.cos(angle) - x * torch.sin(angle)
+            kernel = (across**2 / sigma**2 - 1) * torch.exp(-(across**2) / (2 * sigma**2) - along**2 / 12)
+            kernel = kernel - kernel.mean()
+            filters.append(sign * kernel / kernel.abs().sum())
+    luma = torch.tensor([0.299, 0.587, 0.114])
+    return 4 * torch.stack(filters)[:, None] * luma[None, :, None, None]
 
 
 def _doubled(maps: Tensor) -> Tensor:
