@@ -56,13 +56,13 @@ def model(annotated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A detector of discs."""
     path = tmp_path_factory.mktemp("model") / "discs.onnx"
     done = run(
-        *("detect", "train", annotated, "-o", path, "--steps", 24, "--batch", 4, "--long-side", 160),
+        *("detect", "train", annotated, "-o", path, "--steps", 18, "--batch", 4, "--long-side", 160),
         *("--validation", 0.3, "--rate", 4e-3, "--format", "json"),
     )
     assert done.return_value == 1, done.stderr  # one image could not be read
     assert "broken.jpg" in done.stderr
     told = json.loads(done.stdout)
-    assert told["steps"] == 24
+    assert told["steps"] == 18
     assert told["learned"] + told["validated"] == 8
     assert not path.with_name("discs.onnx.training").exists()
     return path
@@ -73,7 +73,7 @@ def test_a_trained_detector_is_applied_and_measured_without_torch(model: Path, a
     assert done.return_value == 1
     (figures,) = json.loads(done.stdout)["classes"]
     assert figures["true"] == 7
-    assert figures["ap50"] > 0.6  # it has learned from most of these
+    assert figures["ap50"] > 0.2  # nothing without training, and this is hardly any
     page = (tmp_path / "errors" / "report.html").read_text()
     assert "http" not in page
     applied = run("detect", annotated.parent, "--model", model, "--min-score", 0.05, "--format", "jsonl")
