@@ -22,6 +22,9 @@ __all__ = ["Stamped", "cracked", "stamped"]
 _FINE = 3
 """Stamps are drawn so many times larger than they are printed."""
 
+_INKED, _LEGIBLE = 0.3, 0.12
+"""Share of ink of what counts as stamp, and by how much that must darken the page, from 0 to 1, to be seen."""
+
 _SEEN, _IN_GRAIN = 10 / 255, 0.75
 """A crack that changes the picture by less, or by less of the deviation around it, is none that anybody could mark."""
 
@@ -56,7 +59,7 @@ def stamped(page: NDArray[np.uint8], rng: np.random.Generator, many: int) -> Sta
         for _ in range(20):
             side = int(max(wide, high) * math.exp(rng.uniform(math.log(0.06), math.log(0.18))))
             ink = _turned(_stamp(rng, side), rng)
-            rows, columns = np.flatnonzero(ink.max(axis=1) > 0.3), np.flatnonzero(ink.max(axis=0) > 0.3)
+            rows, columns = np.flatnonzero(ink.max(axis=1) > _INKED), np.flatnonzero(ink.max(axis=0) > _INKED)
             ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             tall, broad = ink.shape
             if tall >= high or broad >= wide:
@@ -66,8 +69,11 @@ def stamped(page: NDArray[np.uint8], rng: np.random.Generator, many: int) -> Sta
                 continue
             sheet = np.zeros((high, wide), np.float32)
             sheet[y : y + tall, x : x + broad] = ink
-            pixels = _printed(pixels, sheet, rng)
-            masks.append(_hull(sheet > 0.3))
+            printed = _printed(pixels, sheet, rng)
+            if np.abs(printed - pixels).max(axis=2)[sheet > _INKED].mean() < _LEGIBLE:
+                continue  # on the black around a book, or so pale that nobody would see it
+            pixels = printed
+            masks.append(_hull(sheet > _INKED))
             boxes.append((x, y, x + broad, y + tall))
             break
     return Stamped(np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8), masks, boxes)
