@@ -51,7 +51,7 @@ POINTS_OF = {
     "create": ("create.catalogue_written", "file.synced", "file.renamed"),
     "add": (*_SEGMENT, "add.before_commit", "add.in_transaction", "add.committed", *_MERGE),
     "remove": ("remove.in_transaction", "remove.committed"),
-    "compact": (*_SEGMENT, *_MERGE, "compact.before_vacuum"),
+    "compact": (*_SEGMENT, *_MERGE, "compact.before_vacuum", "vacuum.done"),
     "note": ("annotate.in_transaction",),
     "judge": ("annotate.in_transaction",),
     "groups": ("links.in_transaction", "links.sweep.in_transaction"),

@@ -31,6 +31,7 @@ POINTS = (
     "trace.in_transaction",
     "layout.in_transaction",
     "compact.before_vacuum",
+    "vacuum.done",
     "sweep.one_deleted",
     "vectors.before_commit",
     "vectors.in_transaction",

@@ -121,7 +121,7 @@ ADD_POINTS = [*SEGMENT_POINTS, "add.before_commit", "add.in_transaction", "add.c
 MERGE_POINTS = ["merge.before_commit", "merge.in_transaction", "merge.committed", "sweep.one_deleted"]
 CREATE_CASES = ["create.catalogue_written", "file.synced", "file.renamed"]
 ADD_CASES = [f"{point}:{n}" for point in ADD_POINTS for n in (1, 3)] + [*MERGE_POINTS, "sweep.one_deleted:3"]
-COMPACT_CASES = [*SEGMENT_POINTS, *MERGE_POINTS, "compact.before_vacuum"]
+COMPACT_CASES = [*SEGMENT_POINTS, *MERGE_POINTS, "compact.before_vacuum", "vacuum.done"]
 REMOVE_CASES = ["remove.in_transaction", "remove.committed"]
 REPAIR_CASES = ["repair.in_transaction", "sweep.one_deleted"]
 TRIED_ELSEWHERE = [
@@ -198,6 +198,15 @@ def test_kill_during_compact(base: Path, fault: str) -> None:
         assert len(opened.segments) == 1
         assert len(opened.segments[0]) == len(left)
         assert opened.info()["leftover_bytes"] == 0
+
+
+def test_a_catalogue_that_is_rewritten_and_no_more_is_whole(base: Path) -> None:
+    path = base / "i.calque"
+    assert run("compact", path).returncode == 0
+    assert run("compact", path, fault="vacuum.done").returncode == -signal.SIGKILL  # nothing was left to merge
+    Index.open(path, writable=True).close()  # which puts the log into the file
+    assert assert_sound(path) == OLD
+    Index.open(path, writable=True).close()
 
 
 @pytest.mark.parametrize("fault", REPAIR_CASES)
