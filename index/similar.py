@@ -27,7 +27,7 @@ from matcher.registry import embedder_named
 from matcher.types import Region
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -133,6 +133,7 @@ def similar(
     among: Among = "all",
     one_per_document: bool = False,
     without: frozenset[int] = frozenset(),
+    embedder: Callable[[str], Embedder] = embedder_named,
 ) -> Likeness:
     """Return what of an index is most like what is wanted, without the examples themselves.
 
@@ -152,6 +153,8 @@ def similar(
         Whether to answer only the best of each file with several pages, or else of each folder.
     without : set of int
         Ids of images that are not answered.
+    embedder : callable
+        Returns the embedder of a name, for who keeps them.
 
     Raises
     ------
@@ -163,7 +166,7 @@ def similar(
     started = time.perf_counter()
     if not (wanted.right or wanted.texts or wanted.colours):
         raise InputError("nothing is asked for; give a picture that is like it, words or a colour")
-    asking = _Asking(index, model)
+    asking = _Asking(index, model, embedder)
     query = asking.direction(wanted)
     vectors = asking.vectors
     allowed = np.ones(len(vectors), np.bool_)
@@ -210,14 +213,15 @@ class _Asking:
         Numbers of the vectors that are examples.
     """
 
-    def __init__(self, index: Index, model: str | None) -> None:
+    def __init__(self, index: Index, model: str | None, embedder: Callable[[str], Embedder]) -> None:
         self._index = index
+        self._made = embedder
         self.vectors = vectors_of(index, model)
         self.own: set[int] = set()
 
     @cached_property
     def _embedder(self) -> Embedder:
-        made = embedder_named(self.vectors.model.name)
+        made = self._made(self.vectors.model.name)
         if made.signature != self.vectors.model.signature:
             self.vectors = vectors_of(self._index, self.vectors.model.name, made.signature)  # explains what differs
         return made

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from webui import browsing, comparing, grouping, guard, imaging, jobs, judging, searching, uploads
+from webui import browsing, comparing, grouping, guard, imaging, jobs, judging, likening, searching, uploads
 from webui.contract import document, routes_of
 from webui.guard import Guard
 from webui.problems import Refusal, problem_response
@@ -31,7 +31,7 @@ __all__ = ["OPERATIONS", "make_application"]
 
 OPERATIONS = tuple(
     operation
-    for module in (guard, browsing, imaging, uploads, searching, comparing, judging, grouping, jobs)
+    for module in (guard, browsing, imaging, uploads, searching, likening, comparing, judging, grouping, jobs)
     for operation in module.OPERATIONS
 )
 """Everything that can be asked."""

@@ -10,6 +10,7 @@ from index.answers import Query
 from index.exports import readable
 from matcher.errors import InputError
 from matcher.types import Region
+from webui import shapes
 from webui.browsing import title_of
 from webui.drawing import masked
 from webui.imaging import Picture, tag_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from webui.contract import Call
     from webui.shelf import Snapshot
 
-__all__ = ["Asked", "address_of", "asked_for", "box_of"]
+__all__ = ["Asked", "address_of", "asked_for", "box_of", "side_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,23 @@ def asked_for(call: Call, snapshot: Snapshot, part: questions.Part) -> Asked:
         if region is None:
             raise InputError(f"the region lies outside the picture, which is {picture.width} x {picture.height} pixels")
     return Asked(picture, record, name, title, region, corners, part.upload)
+
+
+def side_of(snapshot: Snapshot, what: Asked) -> shapes.Side:
+    """Return what is looked for as `shapes.Side` tells it."""
+    picture, record = what.picture, what.record
+    return shapes.Side(
+        image=None if record is None else record.id,
+        upload=what.upload,
+        name=what.name,
+        title=what.title,
+        page=picture.page,
+        width=picture.width,
+        height=picture.height,
+        region=None if what.region is None else what.region.as_list(),
+        iiif=picture.address,
+        metadata={} if record is None else dict(snapshot.metadata.get(record.id, {})),
+    )
 
 
 def box_of(text: str) -> Region:

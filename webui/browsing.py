@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from index.exports import readable
+from index.vectors import stored_models
 from index.where import OWN_KEYS, THING_KEYS, parse
 from index.where import select as select_images
 from index.words import find_words
@@ -152,6 +153,7 @@ def _index(holding: Holding) -> shapes.Index:
         judgements=len(snapshot.judgements),
         extractor=snapshot.index.settings.extractor,
         work_size=snapshot.index.settings.work_size,
+        models=[model.name for model in stored_models(holding.path)],
     )
 
 

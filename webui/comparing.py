@@ -12,7 +12,7 @@ import msgspec
 
 from index.comparison import compare
 from webui import questions, shapes
-from webui.asked import Asked, address_of, asked_for, box_of
+from webui.asked import Asked, address_of, asked_for, box_of, side_of
 from webui.browsing import shown
 from webui.contract import Call, Operation
 from webui.drawing import PICTURES, Pair, draw_pair, judge_pair, pair_frame
@@ -98,7 +98,7 @@ async def compare_images(call: Call, query: questions.ComparisonQuery) -> shapes
     known = shown(pairing.snapshot, record)
     told = {name: known[name] for name in ("name", "title", "page", "width", "height", "iiif", "metadata")}
     place = pairing.place if match is None else match.region
-    a = _asked_side(pairing.snapshot, what)
+    a = side_of(pairing.snapshot, what)
     b = shapes.Side(image=record.id, upload=None, region=None if place is None else place.as_list(), **told)
     if match is None:
         return shapes.Comparison(pairing.snapshot.name, a, b, found=False)
@@ -123,22 +123,6 @@ async def compare_images(call: Call, query: questions.ComparisonQuery) -> shapes
         verdict=pairing.address("comparison/verdict"),
         judgement=ruling,
         points=shapes.Points(match.query_points.tolist(), match.image_points.tolist()),
-    )
-
-
-def _asked_side(snapshot: Snapshot, what: Asked) -> shapes.Side:
-    picture, record = what.picture, what.record
-    return shapes.Side(
-        image=None if record is None else record.id,
-        upload=what.upload,
-        name=what.name,
-        title=what.title,
-        page=picture.page,
-        width=picture.width,
-        height=picture.height,
-        region=None if what.region is None else what.region.as_list(),
-        iiif=picture.address,
-        metadata={} if record is None else dict(snapshot.metadata.get(record.id, {})),
     )
 
 

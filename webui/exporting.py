@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from webui.contract import Call
     from webui.shelf import Snapshot
 
-__all__ = ["GROUP_KINDS", "KINDS", "answer_file", "crops_file", "groups_file"]
+__all__ = ["GROUP_KINDS", "KINDS", "answer_file", "crops_file", "groups_file", "likeness_file"]
 
 KINDS = {
     "csv": "text/csv",
@@ -71,6 +71,13 @@ def groups_file(call: Call, groups: Sequence[Group], form: str) -> Response:
     else:
         content = _document(call, form, group_findings(groups))
     return _file(content, GROUP_KINDS[form], f"{slug(call.index)}-groups", form)
+
+
+def likeness_file(alike: Sequence[dict[str, Any]], form: str, name: str) -> Response:
+    """Return what is like something as a file, ``csv`` or ``jsonl``; paths on this machine stay here."""
+    told = [{key: value for key, value in one.items() if key != "path"} for one in alike]
+    content = _table(told) if form == "csv" else "".join(json.dumps(one) + "\n" for one in told)
+    return _file(content, KINDS[form], f"{slug(name)}-alike", form)
 
 
 async def crops_file(call: Call, answer: Answer) -> Response:

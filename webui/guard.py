@@ -47,7 +47,7 @@ _GUARDED = ("/api", "/iiif")
 _OPEN = ("/api", "/api/login")
 """What is answered without a token."""
 
-_COSTLY = ("/search", "/comparison", "/uploads", "/login", "/jobs")
+_COSTLY = ("/search", "/similar", "/comparison", "/uploads", "/login", "/jobs")
 _COST = 10.0
 """Ordinary requests that one which computes counts for."""
 

@@ -23,6 +23,8 @@ __all__ = [
     "Part",
     "SearchExportQuery",
     "SearchQuery",
+    "SimilarExportQuery",
+    "SimilarQuery",
     "UploadQuery",
 ]
 
@@ -42,6 +44,14 @@ PolygonText = Annotated[
         pattern=f"^{_NUMBER},{_NUMBER}(,{_NUMBER},{_NUMBER}){{2,199}}$",
         description="x,y,x,y,…: 3 to 200 corners",
         examples=["10,10,200,15,100,150"],
+    ),
+]
+ExampleText = Annotated[
+    str,
+    Meta(
+        pattern=f"^[0-9]{{1,18}}(:{_NUMBER}(,{_NUMBER}){{3}})?$",
+        description="ID, or ID:x,y,width,height: an image of this index, or a part of it",
+        examples=["12", "12:310,420,500,640"],
     ),
 ]
 Relations = Annotated[str, Meta(pattern=f"^{_RELATION}(,{_RELATION}){{0,3}}$", description="comma-separated")]
@@ -103,6 +113,22 @@ class SearchExportQuery(Asked, kw_only=True, forbid_unknown_fields=True):
 class ComparisonQuery(Part, kw_only=True, forbid_unknown_fields=True):
     with_: Id = field(name="with")
     place: BoxText | None = None
+
+
+class SimilarQuery(Part, kw_only=True, forbid_unknown_fields=True):
+    model: Annotated[str, Meta(min_length=1, max_length=500, description="one of the index's models")] | None = None
+    text: Text = ""
+    language: Literal["en", "fr", "de", "it", "es"] = "en"
+    colour: Annotated[str, Meta(pattern="^[0-9A-Fa-f]{6}$", description="red, green, blue")] | None = None
+    right: list[ExampleText] = []
+    wrong: list[ExampleText] = []
+    among: Literal["all", "images", "regions"] = "all"
+    where: Where = ""
+    limit: Limit = 60
+
+
+class SimilarExportQuery(SimilarQuery, kw_only=True, forbid_unknown_fields=True):
+    form: Literal["csv", "jsonl"] = "csv"
 
 
 class JudgementsQuery(Struct, forbid_unknown_fields=True):

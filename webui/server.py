@@ -13,6 +13,7 @@ from webui.grouping import Groupings
 from webui.imaging import Folders, Imaging
 from webui.jobs import Jobs
 from webui.kept import Kept
+from webui.likening import Embedders
 from webui.searching import Answers
 from webui.shelf import Shelf
 from webui.uploads import Uploads
@@ -63,6 +64,7 @@ class Server:
         self.uploads = Uploads(options)
         self.listings = Listings()
         self.answers = Answers()
+        self.embedders = Embedders()
         self.comparisons = Kept[list[Match]](_COMPARISONS)
         self.groupings = Groupings()
         self.jobs = Jobs()

@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 __all__ = [
+    "Alike",
     "Answer",
     "Box",
     "Comparison",
+    "Example",
     "Facet",
     "FacetValue",
     "Facets",
@@ -31,6 +33,7 @@ __all__ = [
     "Jobs",
     "Judgement",
     "Judgements",
+    "Likeness",
     "Limits",
     "Lost",
     "Pictures",
@@ -100,6 +103,7 @@ class Index(Struct):
     judgements: int
     extractor: str
     work_size: int
+    models: list[str]
 
 
 class Indexes(Struct):
@@ -331,6 +335,39 @@ class Verdict(Struct):
     lost_on_a: list[Lost]
     lost_on_b: list[Lost]
     printed_first: str | None
+
+
+# Likeness
+
+
+class Example(Struct):
+    example: str
+    id: int
+    title: str
+    crop: str
+
+
+class Alike(Folded, kw_only=True):
+    rank: int
+    region: Box | None
+    kind: str
+    likeness: float
+    crop: str
+    example: str
+
+
+class Likeness(Struct):
+    index: str
+    address: str
+    model: str
+    models: list[str]
+    asked: Side | None
+    text: str
+    colour: str | None
+    right: list[Example]
+    wrong: list[Example]
+    seconds: float
+    alike: list[Alike]
 
 
 # Judgements
