@@ -38,6 +38,7 @@ __all__ = [
     "index",
     "indexes",
     "placed",
+    "readers_among",
     "shown",
     "title_of",
 ]
@@ -49,6 +50,7 @@ _KEPT = 16
 _THINGS = "object"
 """What conditions call the things on images."""
 
+_READERS = ("clip", "openclip", "siglip", "hf")
 _FACETS = 50
 """Fields told of at once at the most."""
 
@@ -141,6 +143,11 @@ async def index(call: Call) -> shapes.Index:
     return await call.server.reading.run(_index, call.server.shelf[call.index])
 
 
+def readers_among(models: Sequence[str]) -> list[str]:
+    """Return the models that may be asked in words, by their names; what others of the hub understand is not known."""
+    return [name for name in models if name.partition(":")[0] in _READERS]
+
+
 def _index(holding: Holding) -> shapes.Index:
     snapshot = holding.snapshot()
     return shapes.Index(
@@ -153,7 +160,8 @@ def _index(holding: Holding) -> shapes.Index:
         judgements=len(snapshot.judgements),
         extractor=snapshot.index.settings.extractor,
         work_size=snapshot.index.settings.work_size,
-        models=[model.name for model in stored_models(holding.path)],
+        models=(models := [model.name for model in stored_models(holding.path)]),
+        readers=readers_among(models),
     )
 
 

@@ -15,7 +15,7 @@ from matcher.errors import InputError
 from matcher.registry import embedder_named
 from webui import questions, shapes
 from webui.asked import Asked, address_of, asked_for, box_of, side_of
-from webui.browsing import chosen, shown, title_of
+from webui.browsing import chosen, readers_among, shown, title_of
 from webui.contract import Call, Operation
 from webui.exporting import KINDS, likeness_file
 from webui.imaging import Picture, crop_address
@@ -139,7 +139,7 @@ def _usual_model(snapshot: Snapshot, texts: bool, colour: str | None) -> str:
     if colour is not None:
         return next((name for name in names if name == "palette"), names[0])
     if texts:
-        return next((name for name in names if any(kind in name for kind in ("clip", "siglip"))), names[0])
+        return next(iter(readers_among(names)), names[0])
     return names[0]
 
 

@@ -104,6 +104,7 @@ class Index(Struct):
     extractor: str
     work_size: int
     models: list[str]
+    readers: list[str]
 
 
 class Indexes(Struct):

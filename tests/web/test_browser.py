@@ -2,149 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 import pytest
 
-from index.annotations import Zone
-from index.store import Index
-from matcher.detection import Detection
-from matcher.types import Region
-from tests.conftest import PLACE, REPOSITORY, Calque, page_with, picture
-from tests.web.conftest import FRONTEND, axe, chromium, live
+from tests.conftest import PLACE, picture
+from tests.web.conftest import BOX, Open, axe, keep, live, opened_viewer, until
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from collections.abc import Callable
 
-SCREENSHOTS = REPOSITORY / "build" / "screenshots"
-HOSTILE = '<img src=x onerror="document.title=1"><b>bold</b>'
-"""What metadata may hold; it has to stay text."""
-BOX = ",".join(map(str, [*PLACE[:2], PLACE[2], PLACE[2]]))
+    from playwright.sync_api import Browser, Page
+
 WAYS = ["Side by side", "Swipe", "Fade", "Two colours", "Blink", "Difference", "Proof"]
 
 pytestmark = pytest.mark.compiled
-Open = Callable[..., "Page"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def bundle() -> None:
-    """Bundle the page where that has not been done."""
-    spec = importlib.util.spec_from_file_location("bundle", FRONTEND / "bundle.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    reason = module.bundle()
-    if reason is not None:
-        pytest.skip(f"no page: {reason}")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def prints(calque: Calque, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six pages in two folders: three pictures, printed once as they are and once mirrored, negative, turned."""
-    folder = tmp_path_factory.mktemp("prints")
-    others: dict[str, Callable[[Any], Any]] = {"camera": np.fliplr, "coins": np.invert, "astronaut": np.rot90}
-    for seed, (name, change) in enumerate(others.items()):
-        pixels = picture(name, PLACE[2])
-        for place, printed in (("first", pixels), ("second", np.ascontiguousarray(change(pixels)))):
-            path = folder / "prints" / place / f"{name}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(path), page_with(printed, 2 * seed + (place == "second")))
-    path = folder / "prints.calque"
-    done = calque("add", path, "prints", "--no-layout", "--workers", "1", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    with Index.open(path, writable=True) as index:
-        records = list(index.images())
-        known = {record.id: {"title": record.name, "date": str(1500 + record.id)} for record in records}
-        known[records[0].id]["note"] = HOSTILE
-        index.set_metadata(known)
-        box = Region(*PLACE[:2], PLACE[2], PLACE[2])
-        index.set_regions("layout", {record.id: [Zone("illustration", box)] for record in records})
-        astronauts = [record.id for record in records if "astronaut" in record.name]
-        index.set_detections("eyes-1()", {one: [Detection(box, "person", 0.8)] for one in astronauts})
-    return path
-
-
-@pytest.fixture(scope="module")
-def server(prints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "new").mkdir()
-    cv2.imwrite(str(folder / "new" / "brick.jpg"), page_with(picture("brick", PLACE[2]), 9))
-    (folder / "new" / "torn.jpg").write_bytes(b"\xff\xd8 no picture")
-    with live(prints, folder, folders=(folder / "new",)) as served:
-        yield served.address
-
-
-@pytest.fixture
-def visit(browser: Browser, server: str) -> Iterator[Open]:
-    """Return a function that opens an address of the page; no error may be told in the console."""
-    contexts, errors = [], []
-
-    def opened(path: str, **options: Any) -> Page:
-        settings = {
-            "locale": "en-GB",
-            "viewport": {"width": 1280, "height": 800},
-            "reduced_motion": "reduce",
-            **options,
-        }
-        context = browser.new_context(base_url=server, **settings)
-        context.set_default_timeout(30_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path)
-        return page
-
-    yield opened
-    for context in contexts:
-        print(*(f"{page.url}\n{page.inner_text('body')}" for page in context.pages))  # Told where a test fails.
-        context.close()
-    assert errors == []
-
-
-def until(page: Page, condition: str) -> None:
-    """Wait for a condition. (What Playwright has for that is forbidden by the page's policy on content.)"""
-    for _ in range(200):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(condition)
-
-
-def keep(page: Page, name: str) -> None:
-    """Keep a picture of the page, once its own pictures are there."""
-    until(
-        page,
-        """[...document.images].every((image) => image.complete ||
-        image.getBoundingClientRect().top > innerHeight || !image.checkVisibility({ contentVisibilityAuto: true }))""",
-    )
-    if page.locator(".viewer").count():
-        page.wait_for_timeout(150)  # Tiles are drawn on a canvas, which tells nobody.
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-def opened_viewer(page: Page) -> Locator:
-    """Return the deep zoom, once its picture can be drawn upon."""
-    page.locator("svg.drawing").first.wait_for(state="attached")
-    return page.locator(".viewer").first
 
 
 def draw(page: Page, steps: Callable[[float, float, float, float], None]) -> None:
     """Draw from the top left corner of the page's picture to its lower right corner, as seen on the screen."""
-    left, top, width, height = page.locator("svg.drawing .region").evaluate(
+    left, top, width, height = page.locator("svg.drawing .region.illustration").evaluate(
         """(region) => { const { x, y, width, height } = region.getBBox(); // Without its line's width.
         const edge = region.ownerSVGElement.getBoundingClientRect();
         return [edge.left + x, edge.top + y, width, height]; }"""
@@ -396,19 +276,6 @@ def test_an_outline_is_drawn_and_a_region_is_clicked(visit: Open) -> None:
     page.locator(".finds > li").nth(1).wait_for()
 
 
-def test_what_is_seen_on_a_picture_is_chosen_and_looked_for(visit: Open) -> None:
-    page = visit("/i/prints")
-    page.locator("details", has_text="Seen on them").get_by_role("button", name="person").click()
-    page.get_by_text("2 images", exact=True).wait_for()
-    page.get_by_role("link", name="first/astronaut.jpg").click()
-    opened_viewer(page)
-    page.locator("svg.drawing .region.thing").wait_for(state="attached")
-    keep(page, "11-things")
-    page.get_by_role("button", name="Find this: person").click()
-    page.wait_for_url("**/search?*region=*")
-    page.locator(".finds > li").nth(1).wait_for()
-
-
 def test_read_only_hides_what_changes(visit: Open) -> None:
     page = visit("about:blank")
     page.route("**/api", lambda route: route.fulfill(json={**route.fetch().json(), "read_only": True}))
@@ -420,7 +287,7 @@ def test_read_only_hides_what_changes(visit: Open) -> None:
     page.get_by_text("There is nothing at this address.").wait_for()
 
 
-def test_a_token_opens_the_page(browser: Browser, prints: Path, tmp_path: Path) -> None:
+def test_a_token_opens_the_page(bundle: None, browser: Browser, prints: Path, tmp_path: Path) -> None:
     with live(prints, tmp_path, token="open sesame") as served:
         page = browser.new_page(base_url=served.address, locale="fr")
         page.goto("/i/prints")

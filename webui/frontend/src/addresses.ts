@@ -55,6 +55,12 @@ export const QUESTION = [
   "furniture",
 ] as const;
 
+/** The parameters that say what something is to be like. */
+export const LIKENESS = [
+  ...(["image", "upload", "region", "polygon", "model", "text", "language", "colour"] as const),
+  ...(["right", "wrong", "among", "where"] as const),
+] as const;
+
 const CHANGED = "calque:place";
 
 /** Go to an address of the page; with `replace`, the state that is left cannot be gone back to. */

@@ -30,6 +30,10 @@ export interface IndexInfo {
   judgements: number;
   extractor: string;
   work_size: number;
+  /** Whose vectors tell what is alike; none: nothing is known of likeness. */
+  models: string[];
+  /** Those of them that may be asked in words. */
+  readers: string[];
 }
 
 /** What every picture that can be shown has. */
@@ -151,6 +155,37 @@ export interface Side extends Shown {
   name: string;
   region: Box | null;
   metadata: Metadata;
+}
+
+/** A picture that a reader has called right or wrong; `example` names it in addresses. */
+export interface Example {
+  example: string;
+  id: number;
+  title: string;
+  crop: string;
+}
+
+export interface Alike extends Shown {
+  id: number;
+  name: string;
+  metadata: Metadata;
+  rank: number;
+  region: Box | null;
+  kind: Kind | "";
+  likeness: number;
+  crop: string;
+  example: string;
+}
+
+export interface Likeness {
+  model: string;
+  models: string[];
+  asked: Side | null;
+  text: string;
+  right: Example[];
+  wrong: Example[];
+  seconds: number;
+  alike: Alike[];
 }
 
 export type Pictures = Record<"a" | "b" | "overlay" | "difference" | "proof", string>;

@@ -18,6 +18,7 @@ import { Jobs } from "./views/jobs";
 import { Page } from "./views/page";
 import { Query } from "./views/query";
 import { Results } from "./views/results";
+import { Similar } from "./views/similar";
 
 function App() {
   useLanguage();
@@ -63,6 +64,9 @@ function House({ service }: { service: Service }) {
           {current && <Tab to={address(current.name)} now={place.path.length === 2} words={t("nav.browse")} />}
           {current && (
             <Tab to={address(current.name, "query")} now={place.path[2] === "query"} words={t("nav.query")} />
+          )}
+          {current && current.models.length > 0 && (
+            <Tab to={address(current.name, "similar")} now={place.path[2] === "similar"} words={t("nav.similar")} />
           )}
           {current && (
             <Tab to={address(current.name, "groups")} now={place.path[2] === "groups"} words={t("nav.groups")} />
@@ -110,6 +114,7 @@ function titleOf({ path: [first, index, view, number] }: Place): string {
   const views: Readonly<Record<string, Word>> = {
     query: "nav.query",
     search: "results.asked",
+    similar: "similar.title",
     compare: "compare.title",
     groups: "groups.title",
   };
@@ -144,12 +149,14 @@ function View({ place, indexes, current, service, uploading, onChange }: ViewPro
   if (path[0] !== "i" || !current) return <Problem refused={new Refused(404, "")} />;
   const index = current.name;
   const number = Number(path[3]);
+  const likens = current.models.length > 0;
   if (path.length === 2) return <Browse index={current} params={params} />;
-  if (path[2] === "query") return <Query index={index} params={params} uploading={uploading} />;
+  if (path[2] === "query") return <Query index={index} params={params} uploading={uploading} likens={likens} />;
   if (path[2] === "search")
     return <Results index={index} fields={current.fields} params={params} writable={writable} />;
+  if (path[2] === "similar") return <Similar index={current} params={params} />;
   if (path[2] === "compare") return <Compare index={index} params={params} writable={writable} />;
-  if (path[2] === "image" && number) return <Page index={index} id={number} params={params} />;
+  if (path[2] === "image" && number) return <Page index={index} id={number} params={params} likens={likens} />;
   if (path[2] === "groups" && number)
     return <OneGroup index={index} number={number} params={params} writable={writable} />;
   if (path[2] === "groups") return <AllGroups index={index} params={params} writable={writable} />;

@@ -27,6 +27,10 @@ export function speak(chosen: Language): void {
   dispatchEvent(new Event(CHANGED));
 }
 
+export function language(): Language {
+  return current;
+}
+
 /** Render again when the language changes. */
 export function useLanguage(): Language {
   const [shown, setShown] = useState(current);

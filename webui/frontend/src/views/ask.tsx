@@ -18,6 +18,8 @@ const MOST_CORNERS = 200;
 
 interface Props {
   index: string;
+  /** Whether the index knows what is alike. */
+  likens: boolean;
   picture: { iiif: string; width: number; height: number; title: string };
   /** What names the picture in a question: `{ image: 12 }` or `{ upload: "k3" }`. */
   named: { image: number } | { upload: string };
@@ -26,7 +28,7 @@ interface Props {
   children: ComponentChildren;
 }
 
-export function Ask({ index, picture, named, params, regions: all, children }: Props) {
+export function Ask({ index, likens, picture, named, params, regions: all, children }: Props) {
   const regions = useMemo(() => distinct(all), [all]);
   const [viewer, setViewer] = useState<OpenSeadragon.Viewer | null>(null);
   const [tool, setTool] = useState<Tool>(matchMedia("(pointer: coarse)").matches ? "move" : "box");
@@ -46,6 +48,12 @@ export function Ask({ index, picture, named, params, regions: all, children }: P
     const part = shapeParams(asked);
     adjust(part);
     go(address(index, "search", { ...named, ...part, where: params.get("where") }));
+    scrollTo(0, 0);
+  };
+  const findAlike = (): void => {
+    const part = shapeParams(shape);
+    adjust(part);
+    go(address(index, "similar", { ...named, ...part, where: params.get("where") }));
     scrollTo(0, 0);
   };
   const placeBox = (): void => {
@@ -108,6 +116,11 @@ export function Ask({ index, picture, named, params, regions: all, children }: P
           <button type="button" class="main" onClick={() => find()}>
             {t(shape ? "ask.part" : "ask.whole")}
           </button>
+          {likens && (
+            <button type="button" onClick={findAlike}>
+              {t("ask.similar")}
+            </button>
+          )}
           {shape && (
             <>
               <BoxFields box={boundsOf(outlineOf(shape))} size={size} onChange={(box) => setShape({ box })} />

@@ -8,7 +8,14 @@ import { Busy, Facts, ImageLink, known, Problem, titled } from "../parts/basics"
 import { number, t } from "../words";
 import { Ask } from "./ask";
 
-export function Page({ index, id, params }: { index: string; id: number; params: URLSearchParams }) {
+interface Props {
+  index: string;
+  id: number;
+  params: URLSearchParams;
+  likens: boolean;
+}
+
+export function Page({ index, id, params, likens }: Props) {
   const image = useAnswer<ImageDetail>(api(index, `images/${id}`));
   const judged = useAnswer<{ judgements: Judgement[] }>(
     api(index, "judgements", new URLSearchParams({ image: String(id) })),
@@ -25,7 +32,7 @@ export function Page({ index, id, params }: { index: string; id: number; params:
   const { data } = image;
   const regions = [...data.regions, ...data.things.map((thing) => ({ ...thing, kind: "thing" as const }))];
   return (
-    <Ask index={index} picture={data} named={{ image: id }} params={params} regions={regions} key={id}>
+    <Ask index={index} likens={likens} picture={data} named={{ image: id }} params={params} regions={regions} key={id}>
       <section>
         <h1 class="name">
           {titled(data)}

@@ -7,7 +7,14 @@ import type { Uploading } from "../parts/uploading";
 import { number, t } from "../words";
 import { Ask } from "./ask";
 
-export function Query({ index, params, uploading }: { index: string; params: URLSearchParams; uploading: Uploading }) {
+interface Props {
+  index: string;
+  params: URLSearchParams;
+  uploading: Uploading;
+  likens: boolean;
+}
+
+export function Query({ index, params, uploading, likens }: Props) {
   const id = params.get("upload");
   const upload = useAnswer<Upload>(id === null ? null : `/api/uploads/${encodeURIComponent(id)}`);
   if (id === null || upload.refused) {
@@ -36,6 +43,7 @@ export function Query({ index, params, uploading }: { index: string; params: URL
   return (
     <Ask
       index={index}
+      likens={likens}
       picture={{ ...data, title: data.name }}
       named={{ upload: id }}
       params={params}
