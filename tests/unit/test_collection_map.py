@@ -135,7 +135,7 @@ def test_what_is_typical_is_central_and_not_five_times_the_same() -> None:
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of forty details of two photographs, one with a name that is no plain one, with vectors of colours."""
     folder = tmp_path_factory.mktemp("mapped")
     (folder / "à b#c").mkdir()
@@ -171,9 +171,9 @@ def written(folder: Path) -> dict[str, Any]:
     return told
 
 
-def test_a_map_is_written_whole(collection: Path, tmp_path: Path) -> None:
+def test_a_map_is_written_whole(mapped: Path, tmp_path: Path) -> None:
     target = tmp_path / "a map"
-    done = run(collection, "-o", target, "--projection", "pca", "--clusters", 2, "--workers", 0, "--colour-by", "of")
+    done = run(mapped, "-o", target, "--projection", "pca", "--clusters", 2, "--workers", 0, "--colour-by", "of")
     assert done.return_value == 0 and "40 pictures, 2 clusters, 0 failed" in done.output
     files = {str(path.relative_to(target)) for path in target.rglob("*") if path.is_file()}
     assert files == {
@@ -186,38 +186,38 @@ def test_a_map_is_written_whole(collection: Path, tmp_path: Path) -> None:
         assert all((target / unquote(begin + end)).is_file() for end in rest)
 
     # Written again it takes the place of the first; anything else is left alone.
-    assert run(collection, "-o", target, "--projection", "pca", "--where", "of=coffee", "-q").return_value == 0
+    assert run(mapped, "-o", target, "--projection", "pca", "--where", "of=coffee", "-q").return_value == 0
     assert written(target)["count"] == 20
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="other things"):
-        raise run(collection, "-o", tmp_path / "mine", "--projection", "pca").exception or AssertionError
+        raise run(mapped, "-o", tmp_path / "mine", "--projection", "pca").exception or AssertionError
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_links_lead_where_they_are_told_to(collection: Path, tmp_path: Path) -> None:
-    run(collection, "-o", tmp_path / "s", "--projection", "pca", "--server", "http://h:1/i/my%20scans/", "--workers", 0)
+def test_links_lead_where_they_are_told_to(mapped: Path, tmp_path: Path) -> None:
+    run(mapped, "-o", tmp_path / "s", "--projection", "pca", "--server", "http://h:1/i/my%20scans/", "--workers", 0)
     told = written(tmp_path / "s")
     assert told["pages"]["begin"] == "http://h:1/i/my%20scans/image/"
     assert told["pictures"]["begin"].startswith("http://h:1/iiif/my%20scans/")
-    run(collection, "-o", tmp_path / "b", "--projection", "pca", "--base-url", "https://x.org/", "--workers", 0)
+    run(mapped, "-o", tmp_path / "b", "--projection", "pca", "--base-url", "https://x.org/", "--workers", 0)
     begin = written(tmp_path / "b")["pages"]["begin"]
     assert begin.startswith("https://x.org/") and begin.endswith("/%C3%A0%20b%23c/") and "//" not in begin[8:]
     for words, told in (
         (["--server", "http://h/i/a", "--base-url", "https://x"], "either"),
         (["--server", "h"], "no address"),
     ):
-        assert told in str(run(collection, "-o", tmp_path / "n", *words).exception)
+        assert told in str(run(mapped, "-o", tmp_path / "n", *words).exception)
 
 
-def test_what_cannot_be_read_is_a_grey_patch_and_told(collection: Path, tmp_path: Path) -> None:
-    with Index.open(collection) as index:
+def test_what_cannot_be_read_is_a_grey_patch_and_told(mapped: Path, tmp_path: Path) -> None:
+    with Index.open(mapped) as index:
         broken = Path(next(index.images()).path)
     content = broken.read_bytes()
     broken.write_bytes(content[:200])
     try:
-        done = run(collection, "-o", tmp_path / "m", "--projection", "pca", "--workers", 0)
+        done = run(mapped, "-o", tmp_path / "m", "--projection", "pca", "--workers", 0)
     finally:
         broken.write_bytes(content)
     assert done.return_value == 1 and "1 failed" in done.output and broken.name in done.output
