@@ -15,5 +15,11 @@ DAMAGE_COMMANDS: CommandTable = {
 damage = LazyGroup(
     "damage",
     table=DAMAGE_COMMANDS,
-    help="Map damage pixel by pixel: cracks, losses of paint, corrosion by ink, whatever a few painted images show.",
+    help="""Map damage pixel by pixel: cracks, losses of paint, corrosion by ink, whatever a few painted images show.
+
+    \b
+    Examples:
+      calque damage train painted/ -o cracks.onnx
+      calque damage apply cracks.onnx scans/ -o damage/
+    """,
 )
