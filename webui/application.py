@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from webui import browsing, comparing, grouping, guard, imaging, jobs, judging, likening, searching, uploads
 from webui.contract import document, routes_of
 from webui.guard import Guard
+from webui.maps import map_address, require_maps
 from webui.problems import Refusal, problem_response
 from webui.server import Server
 
@@ -57,6 +58,7 @@ def make_application(paths: Sequence[Path], options: Options) -> Starlette:
         If an index cannot be opened.
     """
     server = Server(paths, options, _version())
+    require_maps(options.maps, [holding.name for holding in server.shelf])
     told = document(OPERATIONS, server.version, [holding.name for holding in server.shelf])
 
     async def api(request: Request) -> Response:
@@ -92,7 +94,8 @@ def make_application(paths: Sequence[Path], options: Options) -> Starlette:
             Route("/api/openapi.json", api, methods=["GET"]),
             *routes_of(OPERATIONS),
             Mount("/static", _Static(directory=options.static, check_dir=False)),
-            *(Route(f"/{start}/{{rest:path}}", unknown) for start in ("api", "iiif")),
+            *(Mount(map_address(name), _Static(directory=folder)) for name, folder in options.maps.items()),
+            *(Route(f"/{start}/{{rest:path}}", unknown) for start in ("api", "iiif", "maps")),
             Route("/{path:path}", page, methods=["GET"]),
         ],
         middleware=[Middleware(Guard, options=options)],

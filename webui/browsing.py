@@ -18,6 +18,7 @@ from webui import questions, shapes
 from webui.contract import Call, Operation
 from webui.imaging import Picture, crop_address, thumbnail_address
 from webui.kept import Kept
+from webui.maps import map_address
 from webui.problems import Refusal, plain
 
 if TYPE_CHECKING:
@@ -135,12 +136,12 @@ def title_of(snapshot: Snapshot, record: ImageRecord) -> str:
 
 async def indexes(call: Call) -> shapes.Indexes:
     """List the indexes."""
-    return shapes.Indexes([await call.server.reading.run(_index, holding) for holding in call.server.shelf])
+    return shapes.Indexes([await call.server.reading.run(_index, call, holding) for holding in call.server.shelf])
 
 
 async def index(call: Call) -> shapes.Index:
     """Return what an index holds."""
-    return await call.server.reading.run(_index, call.server.shelf[call.index])
+    return await call.server.reading.run(_index, call, call.server.shelf[call.index])
 
 
 def readers_among(models: Sequence[str]) -> list[str]:
@@ -148,7 +149,7 @@ def readers_among(models: Sequence[str]) -> list[str]:
     return [name for name in models if name.partition(":")[0] in _READERS]
 
 
-def _index(holding: Holding) -> shapes.Index:
+def _index(call: Call, holding: Holding) -> shapes.Index:
     snapshot = holding.snapshot()
     return shapes.Index(
         name=holding.name,
@@ -162,6 +163,7 @@ def _index(holding: Holding) -> shapes.Index:
         work_size=snapshot.index.settings.work_size,
         models=(models := [model.name for model in stored_models(holding.path)]),
         readers=readers_among(models),
+        map=f"{map_address(holding.name)}/index.html" if holding.name in call.server.options.maps else None,
     )
 
 

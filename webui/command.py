@@ -50,6 +50,14 @@ _MEGA = 1 << 20
     metavar="FOLDER",
     help="Folder below which images may be added from the page. Repeat for more; none by default.",
 )
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="FOLDER",
+    help="Show the map that `calque map` has made there; INDEX=FOLDER where several indexes are served. Make it with "
+    "--server and the address of this server, so that its pictures lead here.",
+)
 @click.option("--no-addresses", is_flag=True, help="Fetch no IIIF manifests.")
 @click.option("--allow-private", is_flag=True, help="Fetch manifests from private networks and this machine, too.")
 @click.option(
@@ -83,6 +91,7 @@ def serve(
     proxies: tuple[str, ...],
     read_only: bool,
     folders: tuple[Path, ...],
+    maps: tuple[str, ...],
     no_addresses: bool,
     allow_private: bool,
     max_upload: int,
@@ -100,13 +109,16 @@ def serve(
     Examples:
       calque serve scans.calque
       calque serve books.calque prints.calque --allow /data/scans
+      calque serve books.calque prints.calque --map prints=map/
       calque serve scans.calque --read-only --host 0.0.0.0 --name scans.library.example
     """
     try:
         import uvicorn
 
         from webui.application import make_application
+        from webui.maps import named_maps
         from webui.options import Options
+        from webui.shelf import names_of
     except ImportError as error:
         raise MissingDependency(
             f"the page needs packages that are not installed ({error.name}); pip install 'calque[web]'"
@@ -132,6 +144,7 @@ def serve(
         upload_bytes=max_upload * _MEGA,
         cache_bytes=cache_size * _MEGA,
         workers=workers or default_workers(),
+        maps={name: Path(folder) for name, folder in named_maps(maps, names_of(indexes)).items()},
     )
     application = make_application(indexes, options)
     listening = _listening(host, port)

@@ -43,7 +43,7 @@ HEADERS = {
 }
 """What every answer says to browsers."""
 
-_GUARDED = ("/api", "/iiif")
+_GUARDED = ("/api", "/iiif", "/maps")
 _OPEN = ("/api", "/api/login")
 """What is answered without a token."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from index.fetching import cache_folder
 from index.workers import default_workers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Options"]
 
@@ -51,6 +55,8 @@ class Options:
         Time for one decoding.
     warm : bool
         Whether indexes are loaded and processes started before anybody asks for them.
+    maps : mapping of str to Path
+        Folders of maps that `calque map` has made, by the names of their indexes.
     cache, cache_bytes : Path, int
         Folder of pictures made once, and its bound.
     static : Path
@@ -75,6 +81,7 @@ class Options:
     worker_bytes: int = 3 << 30
     worker_seconds: float = 60.0
     warm: bool = True
+    maps: Mapping[str, Path] = field(default_factory=dict)
     cache: Path = field(default_factory=lambda: cache_folder() / "web")
     cache_bytes: int = 2 << 30
     static: Path = _STATIC

@@ -105,6 +105,7 @@ class Index(Struct):
     work_size: int
     models: list[str]
     readers: list[str]
+    map: str | None
 
 
 class Indexes(Struct):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from index.annotations import Judgement, Verdict
     from index.catalogue import ImageRecord
 
-__all__ = ["Holding", "Shelf", "Snapshot"]
+__all__ = ["Holding", "Shelf", "Snapshot", "names_of"]
 
 _RESERVED = "uploads"
 """Not a name of an index: it has a meaning in the addresses of pictures."""
@@ -146,6 +146,22 @@ class Holding:
         return state_of(self.path / CATALOGUE)
 
 
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Return what indexes are called; `InputError` if one is given twice."""
+    names: list[str] = []
+    known: set[Path] = set()
+    for path in paths:
+        resolved = path.resolve()
+        if resolved in known:
+            raise InputError(f"{path} is given twice; name each index once")
+        known.add(resolved)
+        stem = resolved.stem or "index"
+        taken = {*names, _RESERVED}
+        numbered = (f"{stem}-{number}" for number in count(2))
+        names.append(next(name for name in chain([stem], numbered) if name not in taken))
+    return names
+
+
 class Shelf:
     """Indexes by name: that of their folder, without its suffix, numbered where two have the same.
 
@@ -156,15 +172,8 @@ class Shelf:
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._held: dict[str, Holding] = {}
-        known: set[Path] = set()
-        for path in paths:
-            resolved = path.resolve()
-            if resolved in known:
-                raise InputError(f"{path} is given twice; name each index once")
-            known.add(resolved)
-            name = self._name(resolved)
-            self._held[name] = Holding(name, resolved)
+        named = zip(names_of(paths), paths, strict=True)
+        self._held: dict[str, Holding] = {name: Holding(name, path.resolve()) for name, path in named}
         self._closing = False
         self._warming = threading.Thread(target=self._warm, name="warming", daemon=True)
 
@@ -195,9 +204,3 @@ class Shelf:
                 holding.warm()
             except CalqueError as error:
                 logging.getLogger("calque").warning("%s: %s", holding.path, error)
-
-    def _name(self, path: Path) -> str:
-        stem = path.stem or "index"
-        taken = {*self._held, _RESERVED}
-        numbered = (f"{stem}-{number}" for number in count(2))
-        return next(name for name in chain([stem], numbered) if name not in taken)

@@ -96,7 +96,7 @@ export function followLinks(): void {
     const link = event.target instanceof Element ? event.target.closest("a") : null;
     const plain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
     if (!link || !plain || event.defaultPrevented || link.target || link.hasAttribute("download")) return;
-    if (link.origin !== location.origin || /^\/(api|iiif|static)\b/.test(link.pathname)) return;
+    if (link.origin !== location.origin || /^\/(api|iiif|maps|static)\b/.test(link.pathname)) return;
     event.preventDefault();
     go(link.pathname + link.search);
     scrollTo(0, 0);

@@ -34,6 +34,8 @@ export interface IndexInfo {
   models: string[];
   /** Those of them that may be asked in words. */
   readers: string[];
+  /** Address of its map, which is a page of its own. */
+  map: string | null;
 }
 
 /** What every picture that can be shown has. */

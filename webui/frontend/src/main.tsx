@@ -71,6 +71,7 @@ function House({ service }: { service: Service }) {
           {current && (
             <Tab to={address(current.name, "groups")} now={place.path[2] === "groups"} words={t("nav.groups")} />
           )}
+          {current?.map && <Tab to={current.map} now={false} words={t("nav.map")} />}
           {!service.read_only && (
             <Tab
               to={current ? `/jobs?index=${encodeURIComponent(current.name)}` : "/jobs"}
