@@ -25,7 +25,7 @@ _FINE = 3
 _INKED, _LEGIBLE = 0.3, 0.12
 """Share of ink of what counts as stamp, and by how much that must darken the page, from 0 to 1, to be seen."""
 
-_SEEN, _IN_GRAIN = 10 / 255, 0.75
+_SEEN, _IN_GRAIN = 12 / 255, 1.0
 """A crack that changes the picture by less, or by less of the deviation around it, is none that anybody could mark."""
 
 _INKS = ((150, 40, 35), (35, 50, 130), (40, 35, 40), (90, 40, 110), (30, 95, 70), (110, 60, 30))
@@ -235,16 +235,18 @@ def cracked(picture: NDArray[np.uint8], rng: np.random.Generator) -> tuple[NDArr
         dark = np.clip(light * 0.4 + rng.uniform(0.5, 0.7), 0, 1)
     alpha = (cover * depth)[..., None]
     change = alpha * (dark - pixels)
-    pixels = pixels + change
+    grain = cv2.GaussianBlur((pixels - light) ** 2, (0, 0), 4.0).mean(axis=2) ** 0.5
+    seen = np.abs(change).max(axis=2) >= np.maximum(_SEEN, _IN_GRAIN * grain)
+    # What would not be seen is not there: closed, as cracks are for a while. Edges of what is seen stay soft.
+    open_ = cv2.dilate((seen & (cover >= 0.5)).astype(np.uint8), np.ones((3, 3), np.uint8))
+    pixels = pixels + change * open_[..., None]
     if rng.random() < 0.4:  # edges that stand up and catch the light
         shift = rng.integers(1, 3, 2) * rng.choice([-1, 1], 2)
-        edge = np.roll(cover, tuple(int(s) for s in shift), (0, 1)) * (1 - cover)
+        edge = np.roll(cover * open_, tuple(int(s) for s in shift), (0, 1)) * (1 - cover)
         pixels = pixels + (rng.uniform(0.05, 0.18) * edge)[..., None]
     pixels = cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 0.7)))
     pixels = pixels + rng.normal(0, rng.uniform(0.004, 0.02), (high, wide, 1))
-    grain = cv2.GaussianBlur((pixels - change - light) ** 2, (0, 0), 4.0).mean(axis=2) ** 0.5
-    seen = np.abs(change).max(axis=2) >= np.maximum(_SEEN, _IN_GRAIN * grain)
-    mask = ((cover >= 0.5) & seen).astype(np.uint8)
+    mask = ((cover >= 0.5) & (open_ > 0)).astype(np.uint8)
     made = np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8)
     _, packed = cv2.imencode(".jpg", made, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(60, 95))])
     return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8), mask
@@ -269,7 +271,7 @@ def _branches(
     for _ in range(int(rng.integers(3, 9))):
         angle = grain + (math.pi / 2 if rng.random() < 0.4 else 0) + rng.normal(0, 0.35)
         waiting.append(
-            (rng.uniform(0, wide), rng.uniform(0, high), angle, side * rng.uniform(0.2, 0.9), rng.uniform(1.8, 5), 0)
+            (rng.uniform(0, wide), rng.uniform(0, high), angle, side * rng.uniform(0.2, 0.9), rng.uniform(2.5, 8), 0)
         )
     while waiting and len(paths) < 70:
         x, y, angle, length, width, depth = waiting.pop(0)
@@ -280,7 +282,7 @@ def _branches(
         along = np.linspace(0, 1, steps)
         swelling = 1 + 0.35 * np.sin(np.cumsum(rng.normal(0, 0.25, steps)))
         broad = np.clip(width * swelling * (1 - 0.75 * along), 0.0, None)
-        broad[broad < 0.8] = 0.8
+        broad[broad < 1.5] = 1.5
         if rng.random() < 0.3:  # closed for a while
             gap = int(rng.integers(0, steps))
             broad[gap : gap + steps // 8] = 0
@@ -290,7 +292,7 @@ def _branches(
             for place in rng.integers(2, steps, int(rng.poisson(length / side * 6))):
                 side_angle = angles[place] + rng.choice([-1, 1]) * rng.uniform(0.5, 1.5)
                 px, py = points[place]
-                waiting.append((px, py, side_angle, length * rng.uniform(0.1, 0.5), max(1.2, width * 0.65), depth + 1))
+                waiting.append((px, py, side_angle, length * rng.uniform(0.1, 0.5), max(1.8, width * 0.65), depth + 1))
     return paths, widths
 
 

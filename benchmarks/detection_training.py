@@ -115,7 +115,9 @@ def crack_folder(folder: Path, part: str, many: int, seed: int) -> Path:
     mine = [number for place, number in enumerate(order) if parts[place % 3] == part]
     for number in mine[:many]:
         file = files[number]
-        pixels, mask = cracked(read_image(file, gray=False).pixels, np.random.default_rng([seed, number]))
+        # Twice as large: a scan of a painting has more pixels than details, and cracks broader than one.
+        picture = cv2.resize(read_image(file, gray=False).pixels, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+        pixels, mask = cracked(np.asarray(picture, np.uint8), np.random.default_rng([seed, number]))
         Image.fromarray(pixels).save(folder / "images" / f"{file.stem}.png")
         Image.fromarray(mask * 255).save(folder / "masks" / f"{file.stem}.png")
     return folder

@@ -58,7 +58,7 @@ class PixelLearner(SmallLearner):
         start: Sequence[tuple[NDArray, NDArray]] = (),
     ) -> None:
         torch.manual_seed(schedule.seed)
-        super().__init__(PixelModel(len(classes) + 1, normed=not is_of_pixels(start)), schedule, start)
+        super().__init__(PixelModel(len(classes) + 1, normed=not is_of_pixels(start), anew=not start), schedule, start)
         self._images = images
         rng = np.random.default_rng(schedule.seed)
         self._places: list[list[tuple[int, NDArray[np.intp]]]] = []

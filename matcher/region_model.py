@@ -182,10 +182,12 @@ class PixelModel(_Pyramid):
     classes : int
     normed : bool
         Whether batches are normalised in what comes after the pyramid, whose maps are far stronger than pixels.
+    anew : bool
+        Whether they are in the pyramid, too, which then knows nothing.
     """
 
-    def __init__(self, classes: int, *, normed: bool = True) -> None:
-        super().__init__(normed=False, whole=False)
+    def __init__(self, classes: int, *, normed: bool = True, anew: bool = False) -> None:
+        super().__init__(normed=anew, whole=False)
         half = _WIDTHS[0]
         self.halves = _conv(_WIDTHS[1], half, 1, normed=normed, active=False)
         self.halfway = _Residual(half, normed=normed)
