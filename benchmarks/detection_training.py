@@ -86,7 +86,7 @@ def stamp_folder(folder: Path, part: str, many: int, seed: int, skip: int = 0) -
                     "image_id": number,
                     "category_id": 1,
                     "bbox": [left, top, right - left, bottom - top],
-                    "segmentation": [(polygon + 0.5).ravel().round(1).tolist() for polygon in polygons_of(mask)],
+                    "segmentation": [polygon.ravel().round(1).tolist() for polygon in polygons_of(mask)],
                     "iscrowd": 0,
                 }
             )

@@ -10,7 +10,7 @@ import click
 from cli.options import device_option, format_option, quiet_option
 from cli.output import one_line, write_json, write_rows
 from cli.progress import Progress
-from cli.training_options import training_options
+from cli.training_options import model_output_option, training_options
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -23,15 +23,7 @@ _COLUMNS = ["class", "true_pixels", "found_pixels", "iou", "precision", "recall"
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    metavar="MODEL.onnx",
-    help="The model. While it is trained, a folder MODEL.onnx.training beside it, with what an interrupted run goes "
-    "on with.",
-)
+@model_output_option
 @click.option(
     "--masks",
     type=click.Path(path_type=Path, exists=True, file_okay=False),

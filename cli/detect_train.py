@@ -10,7 +10,7 @@ import click
 from cli.options import device_option, format_option, quiet_option
 from cli.output import one_line, write_json, write_rows
 from cli.progress import Progress
-from cli.training_options import training_options
+from cli.training_options import model_output_option, training_options
 
 if TYPE_CHECKING:
     from cli.output import Format
@@ -23,15 +23,7 @@ _COLUMNS = ["class", "true", "found", "ap50", "ap50_95"]
 
 @click.command()
 @click.argument("annotated", type=click.Path(path_type=Path, exists=True), metavar="COCO.json|FOLDER")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    metavar="MODEL.onnx",
-    help="The model. While it is trained, a folder MODEL.onnx.training beside it, with what an interrupted run goes "
-    "on with.",
-)
+@model_output_option
 @click.option(
     "--model",
     default="calque",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -9,9 +10,20 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["training_options"]
+__all__ = ["model_output_option", "training_options"]
 
 _F = TypeVar("_F", bound="Callable[..., object]")
+
+
+model_output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    metavar="MODEL.onnx",
+    help="The model. While it is trained, a folder MODEL.onnx.training beside it, with what an interrupted run goes "
+    "on with.",
+)
 
 
 def training_options(

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from index.coco_masks import mask_of_runs
+from index.masks import mask_of_runs
+from index.yolo import yolo_classes
 from index.zones import is_coco, pixel_size, read_json
 from matcher.detection import Detection, box_around, polygons_of
 from matcher.errors import InputError
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["AnnotatedImage", "AnnotatedSet", "document_of", "held_documents", "read_annotated", "split"]
 
-_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "classes.txt", "obj.names", "_darknet.labels")
+_PARTS = {"train": "train", "val": "val", "valid": "val"}
+"""Folders of images, and what they are for."""
+
 _LAST_NUMBER = re.compile(r"[\W_]*(?:p|pp|f|fol|page|image|img|scan|view|vue)?[\W_]*\d+[rv]?$", re.IGNORECASE)
 
 
@@ -230,7 +233,7 @@ def _coco_images(
             if thing is not None:
                 (crowds if item.get("iscrowd") else things).append(thing)
         document = str(image.get("document") or document_of(name))
-        part = {"train": "train", "val": "val", "valid": "val"}.get(str(image.get("part", "")), "")
+        part = _PARTS.get(str(image.get("part", "")), "")
         yield AnnotatedImage(path, name, size, tuple(things), tuple(crowds), document, part)
 
 
@@ -243,12 +246,11 @@ def _coco_thing(
         polygons = polygons_of(mask, size[0] / mask.shape[1], size[1] / mask.shape[0]) if mask.any() else ()
     else:
         flat = [np.array(part, np.float64).reshape(-1, 2) for part in outline if len(part) >= 6]
-        # COCO counts from the corner of the first pixel, calque from its centre.
-        polygons = tuple(points * scale - 0.5 for points in flat if np.ptp(points, axis=0).min() > 0)
+        polygons = tuple(points * scale for points in flat if np.ptp(points, axis=0).min() > 0)
     told = item.get("bbox")
     if told:
         x, y, wide, high = map(float, told)
-        corners = np.array([[x, y], [x + wide, y + high]]) * scale - 0.5
+        corners = np.array([[x, y], [x + wide, y + high]]) * scale
     elif polygons:
         corners = np.vstack(polygons)
     else:
@@ -274,7 +276,7 @@ def _beside(folder: Path, name: str) -> Path | None:
 
 
 def _yolo(folder: Path) -> AnnotatedSet:
-    names, parts = _yolo_names(folder)
+    names = yolo_classes(folder) or []
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     labels = {file: _yolo_labels(file) for file in files}
     if not any(labels.values()):
@@ -298,7 +300,7 @@ def _yolo(folder: Path) -> AnnotatedSet:
             Detection(box, names[number] if number < len(names) else str(number), 1.0, polygons)
             for number, box, polygons in lines
         )
-        part = next((part for word, part in parts.items() if word in file.relative_to(folder).parts), "")
+        part = next((part for word, part in _PARTS.items() if word in file.relative_to(folder).parts), "")
         images.append(AnnotatedImage(file.resolve(), name, size, things, (), document_of(file.name), part))
     classes = (*names, *(str(number) for number in range(len(names), largest + 1)))
     return AnnotatedSet(tuple(images), classes, tuple(failures))
@@ -332,54 +334,13 @@ def _yolo_things(file: Path, size: tuple[int, int]) -> Iterator[tuple[int, Regio
             raise ValueError(f"line {number}: {len(values)} numbers after the class")
         polygons: tuple[NDArray[np.float64], ...] = ()
         if len(values) >= 6:
-            points = values.reshape(-1, 2) * size - 0.5
+            points = values.reshape(-1, 2) * size
             corners, polygons = points, (points,)
         else:
             middle, half = values[:2], values[2:4] / 2  # a fifth would be how sure a detector was
-            corners = np.array([middle - half, middle + half]) * size - 0.5
+            corners = np.array([middle - half, middle + half]) * size
         if np.ptp(corners, axis=0).min() <= 0:
             continue
         box = box_around(corners).clipped(*size)
         if box is not None:
             yield kind, box, polygons
-
-
-def _yolo_names(folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Return the names of the classes, nothing if none are told, and which folders are for which part."""
-    parts = {"train": "train", "val": "val", "valid": "val"}
-    for name in _NAME_FILES:
-        file = folder / name
-        if not file.is_file():
-            continue
-        text = file.read_text(encoding="utf-8", errors="replace")
-        if file.suffix in (".yaml", ".yml"):
-            return _yaml_names(text, file), parts
-        return [line.strip() for line in text.splitlines() if line.strip()], parts
-    return [], parts
-
-
-def _yaml_names(text: str, file: Path) -> list[str]:
-    """Return ``names`` of a data.yaml: ``[a, b]``, ``- a`` line by line, or ``0: a`` line by line."""
-    lines = [re.sub(r"(^|\s)#.*", "", line).rstrip() for line in text.splitlines()]
-    start = next((i for i, line in enumerate(lines) if re.match(r"names\s*:", line)), None)
-    if start is None:
-        raise InputError(f"{printable(file)}: has no names of classes; add: names: [stamp, label]")
-    rest = lines[start].partition(":")[2].strip()
-    following = []
-    for line in lines[start + 1 :]:
-        if line and not line.startswith((" ", "\t", "-", "]", "}")):
-            break
-        following.append(line.strip())
-    whole = " ".join([rest, *following]).strip()
-    if whole.startswith(("[", "{")):
-        items = [item.strip() for item in whole.strip("[]{} ").split(",") if item.strip()]
-    else:
-        items = [line.removeprefix("-").strip() for line in following if line]
-    numbered = [re.match(r"[\"']?(\d+)[\"']?\s*:\s*(.*)", item) for item in items]
-    if items and all(numbered):
-        told = {int(match[1]): match[2] for match in numbered if match}
-        items = [told.get(number, str(number)) for number in range(max(told) + 1)]
-    names = [item.strip().strip("\"'") for item in items]
-    if not names or not all(names):
-        raise InputError(f"{printable(file)}: its names of classes cannot be read; write: names: [stamp, label]")
-    return names

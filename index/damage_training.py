@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index.annotated import held_documents
-from index.detection_training import MEASURES, starting_weights
+from index.detection_training import MEASURES, Trained, starting_weights
 from index.durable import replacing
-from index.learning import Course, Pace, run
+from index.learning import Pace, run
 from index.painted import read_mask
 from index.zones import pixel_size
 from matcher.damage import classes_at
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from index.painted import PaintedImage
     from matcher.augmentation import Turns
 
-__all__ = ["DamageTraining", "TrainedDamage", "damage_figures", "train_damage"]
+__all__ = ["DamageTraining", "damage_figures", "train_damage"]
 
 _SIDE = 256
 """Sides of the parts that are learned from, in pixels."""
@@ -69,29 +69,6 @@ class DamageTraining:
     patience: int = 4
 
 
-@dataclass(frozen=True, slots=True)
-class TrainedDamage:
-    """A map of damage that was trained.
-
-    Attributes
-    ----------
-    path : Path
-    card : Card
-    course : Course
-    learned, validated : int
-        Images, or parts of the only one, that were learned from, and that were kept from it.
-    figures : dict
-        Of each class on the latter: ``true_pixels``, ``found_pixels``, ``iou``, ``precision``, ``recall``.
-    """
-
-    path: Path
-    card: Card
-    course: Course
-    learned: int
-    validated: int
-    figures: dict[str, dict[str, Any]]
-
-
 def train_damage(
     images: Sequence[PaintedImage],
     classes: Sequence[str],
@@ -100,7 +77,7 @@ def train_damage(
     *,
     told: Callable[[str], None],
     progress: Callable[[int, int], None],
-) -> TrainedDamage:
+) -> Trained:
     """Train a map of damage and write it, whole or not at all.
 
     Parameters
@@ -113,6 +90,11 @@ def train_damage(
     settings : DamageTraining
     told, progress
         As of `index.learning.run`.
+
+    Returns
+    -------
+    Trained
+        Its figures of each class: ``true_pixels``, ``found_pixels``, ``iou``, ``precision``, ``recall``.
 
     Raises
     ------
@@ -158,7 +140,7 @@ def train_damage(
     with replacing(out) as temporary:
         temporary.write_bytes(with_card(learner.export(), card))
     shutil.rmtree(folder, ignore_errors=True)
-    return TrainedDamage(out, card, course, len(learned), len(validated), figures)
+    return Trained(out, card, course, len(learned), len(validated), figures)
 
 
 def _divided(

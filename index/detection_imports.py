@@ -19,6 +19,7 @@ from index.detections import USER
 from index.exports import file_stem
 from index.iiif import CANVAS
 from index.masks import outlines_of
+from index.yolo import CLASS_FILES, yolo_classes
 from index.zones import is_coco, read_json
 from matcher.detection import Detection, box_around
 from matcher.errors import InputError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Correction", "Told", "correct", "read_detections"]
 
-_NAMES_OF_CLASSES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names")
 _ROUNDED = 0.2
 """Pixels by which corners of a box may have been rounded."""
 _CANVASES = ("Manifest", "Canvas", "AnnotationPage", "Collection")
@@ -403,10 +403,12 @@ def _listed(value: Any) -> list[Any]:
 
 def _yolo(folder: Path) -> tuple[list[Told], list[str]]:
     """Return what a folder of YOLO's says: text files in ``labels``, or in it, and the names of the classes."""
-    names = _yolo_names(folder)
+    names = yolo_classes(folder)
+    if names is None:
+        raise InputError(f"{printable(folder)}: does not name its classes; add data.yaml or classes.txt")
     files = sorted(
         file for file in (folder / "labels" if (folder / "labels").is_dir() else folder).rglob("*.txt")
-        if file.name not in (*_NAMES_OF_CLASSES, "images.txt", "train.txt", "val.txt", "test.txt")
+        if file.name not in (*CLASS_FILES, "images.txt", "train.txt", "val.txt", "test.txt")
     )  # fmt: skip
     if not files:
         raise InputError(f"{printable(folder)}: no text files of YOLO's in it; check which folder this is")
@@ -428,28 +430,3 @@ def _yolo(folder: Path) -> tuple[list[Told], list[str]]:
                 things.append(_thing(label, (x - wide / 2, y - high / 2, wide, high)))
         told.append(Told(file.stem, 0, (1.0, 1.0), tuple(things)))
     return told, names
-
-
-def _yolo_names(folder: Path) -> list[str]:
-    for name in _NAMES_OF_CLASSES:
-        file = folder / name
-        if file.is_file():
-            text = file.read_text(encoding="utf-8")
-            if file.suffix == ".txt" or file.suffix == ".names":
-                return [line.strip() for line in text.splitlines() if line.strip()]
-            found = re.search(r"^names:[ \t]*(.*(?:\n(?:[ \t]+|-).*)*)", text, re.MULTILINE)
-            if found is None:
-                raise ValueError(f"{name} has no names")
-            listed = found[1].strip()
-            if listed.startswith("["):
-                items = listed.strip("[]").split(",")
-            else:
-                items = [re.sub(r"^(?:-|\d+:)", "", line.strip()) for line in listed.splitlines()]
-            return [_unquoted(item.strip()) for item in items if item.strip()]
-    raise InputError(f"{printable(folder)}: does not name its classes; add data.yaml or classes.txt")
-
-
-def _unquoted(text: str) -> str:
-    if text.startswith('"'):
-        return str(json.loads(text))
-    return text.strip("'")

@@ -90,7 +90,7 @@ class DetectionTraining:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A detector that was trained.
+    """What was trained.
 
     Attributes
     ----------
@@ -98,9 +98,9 @@ class Trained:
     card : Card
     course : Course
     learned, validated : int
-        Images that were learned from, and that were kept from it.
+        Images, or parts of the only one, that were learned from, and that were kept from it.
     figures : dict
-        Of each class on the latter: ``true``, ``found``, ``ap50``, ``ap50_95``.
+        Of each class on the latter: of a detector ``true``, ``found``, ``ap50``, ``ap50_95``.
     """
 
     path: Path
