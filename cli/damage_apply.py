@@ -23,7 +23,7 @@ _SHOWN = ["image", "page", "class", "share", "regions", "length_px", "area_mm2",
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("model", type=click.Path(path_type=Path, dir_okay=False))
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
     "-o",

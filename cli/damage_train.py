@@ -22,11 +22,11 @@ _COLUMNS = ["class", "true_pixels", "found_pixels", "iou", "precision", "recall"
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @model_output_option
 @click.option(
     "--masks",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
     help="Where masks lie.  [default: FOLDER/masks, or beside the images]",
 )

@@ -21,7 +21,7 @@ _COLUMNS = ["class", "true", "told", "right", "precision", "recall", "ap50", "ap
 
 @click.command()
 @click.argument("model", metavar="MODEL.onnx|NAME[:PATH]")
-@click.argument("truth", type=click.Path(path_type=Path, exists=True), metavar="COCO.json|FOLDER")
+@click.argument("truth", type=click.Path(path_type=Path), metavar="COCO.json|FOLDER")
 @click.option(
     "-o",
     "--output",

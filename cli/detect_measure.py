@@ -24,7 +24,7 @@ _SUMMARY = [
 
 
 @click.command()
-@click.argument("regions", type=click.Path(path_type=Path, exists=True), metavar="INDEX|REGIONS")
+@click.argument("regions", type=click.Path(path_type=Path), metavar="INDEX|REGIONS")
 @click.option(
     "--label", "labels", multiple=True, metavar="NAME", help="Only things of this class; several may be given."
 )

@@ -22,7 +22,7 @@ _COLUMNS = ["class", "true", "found", "ap50", "ap50_95"]
 
 
 @click.command()
-@click.argument("annotated", type=click.Path(path_type=Path, exists=True), metavar="COCO.json|FOLDER")
+@click.argument("annotated", type=click.Path(path_type=Path), metavar="COCO.json|FOLDER")
 @model_output_option
 @click.option(
     "--model",

@@ -114,6 +114,8 @@ def read_annotated(path: str | os.PathLike[str]) -> AnnotatedSet:
         If there is nothing of the kind, it is damaged, or none of its images is there.
     """
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"{printable(path)}: no such file or folder; check the path")
     if path.is_dir():
         files = [file for file in sorted(path.glob("*.json")) if is_coco(read_json(file))]
         if len(files) > 1:

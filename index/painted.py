@@ -68,6 +68,8 @@ def find_painted(folder: Path, masks: Path | None = None) -> list[PaintedImage]:
     """
     if not folder.is_dir():
         raise InputError(f"{printable(folder)}: no folder; give one with images and their masks")
+    if masks is not None and not masks.is_dir():
+        raise InputError(f"{printable(masks)}: no folder; give the one that masks lie in")
     images = folder / "images" if (folder / "images").is_dir() else folder
     places = [masks] if masks is not None else [folder / "masks", images / "masks", images]
     known: dict[str, Path] = {}
