@@ -88,10 +88,14 @@ class Nearest:
     vectors : Vectors
     exact : bool
         Whether to compare all of them, however many there are.
+
+    Attributes
+    ----------
+    vectors : Vectors
     """
 
     def __init__(self, vectors: Vectors, exact: bool = False) -> None:
-        self._vectors = vectors
+        self.vectors = vectors
         # Where among all each living row of each file is.
         self._numbers = []
         for number, file in enumerate(vectors.files):
@@ -126,7 +130,7 @@ class Nearest:
         asked = np.ascontiguousarray(query, np.float32)
         found = [np.empty(0, np.int64)]
         likeness = [np.empty(0, np.float32)]
-        for file, numbers, cells in zip(self._vectors.files, self._numbers, self._cells, strict=True):
+        for file, numbers, cells in zip(self.vectors.files, self._numbers, self._cells, strict=True):
             wanted = numbers >= 0
             if among is not None:
                 wanted[wanted] = among[numbers[wanted]]
