@@ -28,13 +28,21 @@ if TYPE_CHECKING:
 __all__ = ["INSTANCES", "LABELS", "LONG_SIDE", "Picture", "Truth", "instances", "labelled", "pixels_of"]
 
 INSTANCES = ("alice", "blocks", "magazine")
-LABELS = ("kinds", "techniques", "books")
+LABELS = ("kinds", "techniques", "books", "periods", "printings")
 LONG_SIDE = 800
 """Pixels of the long side at which pictures are kept; embedders reduce them further."""
 
 _SAME = 0.5
 _MANUSCRIPTS = ("medieval", "mss", "htrogene", "ciham", "htromance", "segmonto/examples")
 """What the names of the repositories have in them whose pages are manuscripts."""
+
+_CENTURIES = {
+    ("incunable", "_Verard"): "15th",
+    ("gothique", "imprime-16e", "SETAF", "FaictzJCH"): "16th",
+    ("imprime-17e",): "17th",
+    ("imprime-18e",): "18th",
+}
+"""What the names of books have in them that were printed in a century; Vérard's books are of 1490 to 1503."""
 
 _LEAST = 8
 """Pictures that a book has in a part, at the least, if it is a label."""
@@ -125,6 +133,8 @@ def labelled(name: str, part: str, root: Path) -> dict[Picture, str]:
     `kinds`: zones of pages, what annotators called them: illustration, ornament, initial. `techniques`: where a picture
     is from, which says how it was made: photographs, Tenniel's wood engravings, cuts in early printed books, drawn and
     painted decoration of manuscripts, illustrated magazines. `books`: zones of pages, the book, where it has eight.
+    `periods`: zones of printed pages, the century. `printings`: Tenniel's pictures, which of four printings it is; all
+    of them are in both parts, for nothing is chosen by them.
     """
     zones = [(page, zone, picture) for page, zone, picture in _zones(root) if page["part"] == part]
     if name == "kinds":
@@ -132,6 +142,11 @@ def labelled(name: str, part: str, root: Path) -> dict[Picture, str]:
     if name == "books":
         sizes = Counter(page["book"] for page, _, _ in zones)
         return {picture: page["book"] for page, _, picture in zones if sizes[page["book"]] >= _LEAST}
+    if name == "periods":
+        told = {picture: _century(page["book"]) for page, _, picture in zones}
+        return {picture: century for picture, century in told.items() if century}
+    if name == "printings":
+        return {Picture(image): image.split("/")[2] for image in load("alice", "all", root).images}
     found = {
         picture: "manuscript" if any(sign in page["repo"].lower() for sign in _MANUSCRIPTS) else "early print"
         for page, _, picture in zones
@@ -145,6 +160,14 @@ def labelled(name: str, part: str, root: Path) -> dict[Picture, str]:
             found[_picture(query.positives[0])] = "magazine"
     whole = ("photograph", "wood engraving")  # of these sets, a half is of each part, told by the file's name
     return {p: label for p, label in found.items() if label not in whole or _half(p.file) == part}
+
+
+def _century(book: str) -> str:
+    """Return the century in which a book was printed, as its name tells; empty if it does not."""
+    for signs, century in _CENTURIES.items():
+        if any(sign in book for sign in signs):
+            return century
+    return ""
 
 
 def _half(file: str) -> str:

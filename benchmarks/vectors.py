@@ -102,52 +102,54 @@ def main() -> None:
     vectors, queries, later = np.split(made, [options.rows, options.rows + _QUERIES])
     figures: dict[str, Any] = {}
     rows = []
-    with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
-        with Index.create(Path(folder) / "i.calque", {"layout": ""}) as opened:
-            _enter_images(opened, options.rows)
-            known = Living(opened)
-            begun = time.process_time()
-            with VectorWriter(opened.path) as writer:
-                model = writer.model(_MODEL, f"{_MODEL}-1()", options.size)
-                for start in range(0, options.rows, _BATCH):
-                    ids = known.image_ids[start : start + _BATCH]
-                    writer.enter(model, Rows(ids, np.zeros((len(ids), 4)), vectors[start : start + _BATCH]))
-                    writer.merge(model, known)
-            figures["CPU seconds to enter all"] = time.process_time() - begun
-            figures["bytes"] = sum(f.stat().st_size for f in (opened.path / "vectors").rglob("*") if f.is_file())
-            figures["files"] = len(vectors_of(opened).files)
-            begun = time.perf_counter()
-            stored = vectors_of(opened)
-            nearest = Nearest(stored)
-            figures["seconds to open"] = time.perf_counter() - begun
-            exact = Nearest(stored, exact=True)
-            rows.append(_row("every vector compared", exact, exact, queries))
-            for probed in options.probed:
-                index.nearest._PROBED = probed
-                rows.append(_row(f"{probed} cells of each file", nearest, exact, queries))
-            for share in (0.5, 0.01):
-                among = np.random.default_rng(1).random(len(stored)) < share
-                rows.append(_row(f"the same, {share:.0%} of the images asked for", nearest, exact, queries, among))
-            begun = time.perf_counter()
-            _enter_images(opened, len(later))
-            known = Living(opened)
-            ids = known.image_ids[-len(later) :]
-            with VectorWriter(opened.path) as writer:
-                writer.enter(model, Rows(ids, np.zeros((len(ids), 4)), later))
+    with (
+        tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder,
+        Index.create(Path(folder) / "i.calque", {"layout": ""}) as opened,
+    ):
+        _enter_images(opened, options.rows)
+        known = Living(opened)
+        begun = time.process_time()
+        with VectorWriter(opened.path) as writer:
+            model = writer.model(_MODEL, f"{_MODEL}-1()", options.size)
+            for start in range(0, options.rows, _BATCH):
+                ids = known.image_ids[start : start + _BATCH]
+                writer.enter(model, Rows(ids, np.zeros((len(ids), 4)), vectors[start : start + _BATCH]))
                 writer.merge(model, known)
-            figures["seconds to add 100"] = time.perf_counter() - begun
-            nearest = Nearest(vectors_of(opened))
-            first = [_first(nearest, vector) for vector in later]
-            figures["of these found first by themselves"] = float(np.mean(np.array(first) == ids))
-            gone = known.image_ids[:: max(1, options.rows // 1000)][:1000]
-            begun = time.perf_counter()
-            opened.remove(gone.tolist())
-            after = vectors_of(opened)
-            figures["seconds to remove 1,000, and open again"] = time.perf_counter() - begun
-            nearest, exact = Nearest(after), Nearest(after, exact=True)
-            rows.append(_row("after that", nearest, exact, queries))
-            answered = {int(after.image_ids[n]) for query in vectors[:50] for n in nearest.search(query, 10)[0]}
-            figures["removed ones answered"] = len(answered & set(gone.tolist()))
+        figures["CPU seconds to enter all"] = time.process_time() - begun
+        figures["bytes"] = sum(f.stat().st_size for f in (opened.path / "vectors").rglob("*") if f.is_file())
+        figures["files"] = len(vectors_of(opened).files)
+        begun = time.perf_counter()
+        stored = vectors_of(opened)
+        nearest = Nearest(stored)
+        figures["seconds to open"] = time.perf_counter() - begun
+        exact = Nearest(stored, exact=True)
+        rows.append(_row("every vector compared", exact, exact, queries))
+        for probed in options.probed:
+            index.nearest._PROBED = probed
+            rows.append(_row(f"{probed} cells of each file", nearest, exact, queries))
+        for share in (0.5, 0.01):
+            among = np.random.default_rng(1).random(len(stored)) < share
+            rows.append(_row(f"the same, {share:.0%} of the images asked for", nearest, exact, queries, among))
+        begun = time.perf_counter()
+        _enter_images(opened, len(later))
+        known = Living(opened)
+        ids = known.image_ids[-len(later) :]
+        with VectorWriter(opened.path) as writer:
+            writer.enter(model, Rows(ids, np.zeros((len(ids), 4)), later))
+            writer.merge(model, known)
+        figures["seconds to add 100"] = time.perf_counter() - begun
+        nearest = Nearest(vectors_of(opened))
+        first = [_first(nearest, vector) for vector in later]
+        figures["of these found first by themselves"] = float(np.mean(np.array(first) == ids))
+        gone = known.image_ids[:: max(1, options.rows // 1000)][:1000]
+        begun = time.perf_counter()
+        opened.remove(gone.tolist())
+        after = vectors_of(opened)
+        figures["seconds to remove 1,000, and open again"] = time.perf_counter() - begun
+        nearest, exact = Nearest(after), Nearest(after, exact=True)
+        rows.append(_row("after that", nearest, exact, queries))
+        answered = {int(after.image_ids[n]) for query in vectors[:50] for n in nearest.search(query, 10)[0]}
+        figures["removed ones answered"] = len(answered & set(gone.tolist()))
     print(table(rows))
     for name, value in figures.items():
         print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")

@@ -23,10 +23,11 @@ from cli.options import (
 )
 from cli.output import FORMATS, one_line, write_json, write_rows
 from cli.progress import Progress
+from cli.search_also import also_option, asker_of, write_alike
 from cli.search_things import asked_at, asked_of_things, list_things, thing_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from cli.output import Format
     from index.answers import Answer, Query
@@ -89,6 +90,7 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     is_flag=True,
     help="Find whole pages by what is on every scan of a volume, too: bindings, rulers, stamps, running titles.",
 )
+@also_option
 @thing_options
 @matcher_option("--rematch", words="Look again at what is not found, with a network that sees query and image at once")
 @click.option(
@@ -118,6 +120,7 @@ def search(
     scheduler: str | None,
     where: str | None,
     furniture: bool,
+    also: str | None,
     detect: str | None,
     phrases: tuple[str, ...],
     model: str | None,
@@ -146,6 +149,9 @@ def search(
     With --rematch, images that the index does not find are read and looked at by a network, which finds redrawn
     outlines and pictures painted over that share no detail. It takes a second an image: name the --relations.
 
+    With --also similar, what is like the query but was not found to be the same comes after that, in a table of its
+    own; as JSON under "similar". It does not change the exit status.
+
     Hits are sorted by decreasing score; several may lie on one image. Exit status: 0 something was found,
     1 nothing was found or some queries failed, 2 wrong usage or failure.
 
@@ -159,6 +165,7 @@ def search(
       calque search scans.calque --queries photos.jsonl --scheduler tcp://host:8786 --format jsonl > answers.jsonl
       calque search scans.calque photo.jpg --where "date<1920"
       calque search scans.calque photo.jpg --format iiif > manifest.json
+      calque search scans.calque photo.jpg --also similar:structure
       calque search scans.calque photo.jpg --detect person
       calque search scans.calque photo.jpg --click 310,420
       calque search scans.calque --where "object=umbrella and score>0.6" --crops umbrellas/
@@ -194,6 +201,8 @@ def search(
         raise click.UsageError("with --queries, every line has its own region and page")
     if each_region and region is not None:
         raise click.UsageError("--each-region asks for all pictures on IMAGE; leave --region out")
+    if also is not None and form not in ("table", "json", "jsonl"):
+        raise click.UsageError("--also similar tells two things at once; give --format table, json or jsonl")
     asked: list[Query | Answer] = [] if queries is None else list(read_queries(queries))
     if image is not None:
         asked = [Query(str(image), image, region, page)]
@@ -224,7 +233,8 @@ def search(
             watched = _watched(_answers(opened, asked, options), progress, batch=batch)
             given = exported(_reported(watched, output), opened, crops, alto, page_xml)
             if form not in DOCUMENTS:
-                return _write(given, cast("Format", form), batch=batch)
+                alike = None if also is None else asker_of(opened, also)
+                return _write(given, cast("Format", form), alike, batch=batch)
             answers = list(given)
             write_document(form, findings(opened, answers), base_url)
             return _status(any(answer.hits for answer in answers), any(answer.error for answer in answers))
@@ -346,8 +356,10 @@ def _reported(answers: Iterable[Answer], output: Path | None) -> Iterator[Answer
         click.echo(f"calque: report in {writer.close()}", err=True)
 
 
-def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
-    """Write the answers, return the exit status."""
+def _write(
+    answers: Iterable[Answer], form: Format, alike: Callable[[Answer], dict[str, Any]] | None, *, batch: bool
+) -> int:
+    """Write the answers, with what is `alike` if that is asked for, return the exit status."""
     from index.answers import answer_as_dict
 
     found = failed = False
@@ -356,6 +368,8 @@ def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
         found |= bool(answer.hits)
         failed |= answer.error is not None
         values = answer_as_dict(answer)
+        if alike is not None:
+            values["similar"] = alike(answer)
         if form == "jsonl":
             write_json(values, line=True)
         else:
@@ -369,6 +383,8 @@ def _write(answers: Iterable[Answer], form: Format, *, batch: bool) -> int:
             rows = [{**row, "region": [round(edge) for edge in row["region"]]} for row in rows]
         if rows or form == "csv":
             write_rows(rows, ["query", *_COLUMNS] if batch or form == "csv" else _COLUMNS, form)
+        for values in plain if alike is not None else ():
+            write_alike(values["id"], values["similar"])
     return _status(found, failed)
 
 

@@ -23,6 +23,8 @@ from index.classifying import (
 from index.comparison import compare
 from index.crops import CropWriter
 from index.durable import replacing
+from index.embedding import EmbedReport
+from index.embedding import embed as embed_images
 from index.exports import coco, findings, graphml, make_folder
 from index.groups import FURNITURE, Group, group_as_dict, group_findings, group_graph
 from index.groups import groups as grouped
@@ -31,6 +33,8 @@ from index.labels import read_labels
 from index.links import Links, find_links
 from index.page_files import write_page_files
 from index.search import search
+from index.similar import Example, Likeness, Wanted
+from index.similar import similar as find_similar
 from index.store import Index
 from index.tracing import Journal, photos_of
 from index.tracing import trace as trace_photos
@@ -52,12 +56,14 @@ __all__ = [
     "Region",
     "classify",
     "compare",
+    "embed",
     "evaluate",
     "export",
     "groups",
     "learn_classes",
     "rows",
     "search",
+    "similar",
     "trace",
     "train",
 ]
@@ -164,6 +170,52 @@ def evaluate(
     path = Path(truth)
     known = read_truth(path)
     return evaluate_index(index, known, path.parent, part=part, threads=threads, progress=progress)
+
+
+def embed(
+    index: Index,
+    model: str,
+    *,
+    regions: bool = False,
+    where: str | None = None,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> EmbedReport:
+    """Turn the images of an index, and the pictures on its pages if `regions`, into vectors, which are kept with it.
+
+    What has a vector by this model already is passed over. See `index.embedding.embed`; `where` is a condition as of
+    `Index.select`.
+    """
+    only = None if where is None else index.select(where)
+    return embed_images(index, model, regions=regions, only=only, workers=workers, progress=progress)
+
+
+def similar(
+    index: Index,
+    wanted: Wanted | Path | str,
+    *,
+    model: str | None = None,
+    top: int = 20,
+    where: str | None = None,
+    among: Literal["all", "images", "regions"] = "all",
+    one_per_document: bool = False,
+) -> Likeness:
+    """Return what of an index is most like a picture, examples, words or colours: likeness, not identity.
+
+    Parameters
+    ----------
+    index : Index
+        With vectors: see `embed`.
+    wanted : path, or index.similar.Wanted
+        A picture that it is like; or examples, right and wrong ones, words, colours.
+    model, top, among, one_per_document
+        As of `index.similar.Similar`.
+    where : str, optional
+        Only images whose metadata fits this condition, as of `Index.select`.
+    """
+    asked = wanted if isinstance(wanted, Wanted) else Wanted((Example(Path(wanted)),))
+    only = None if where is None else index.select(where)
+    return find_similar(index, asked, model=model, top=top, only=only, among=among, one_per_document=one_per_document)
 
 
 def learn_classes(

@@ -41,8 +41,9 @@ _ROWS_OF_CELL = 64
 _TRAINING = 40
 """Rows in a cell on average, and how many of them the cells are learned from."""
 
-_PROBED = 32
-"""Cells looked at, for each file. On dev 16 find 97.7 % of the ten nearest of 100,000, 32 99.3 %."""
+_PROBED = 384
+"""Cells looked at, for each file, of the thousand that the largest have. Of the ten nearest of 65,536 parts of pictures
+32 find 89 %, 128 95.5 %, 256 97.8 %: near copies of one picture lie in many cells."""
 
 _EXACTLY = 10
 """Vectors compared exactly for each that is wanted."""

@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 
     from index.catalogue import ImageRecord
     from index.store import Index
+    from index.vectors import Vectors
     from matcher.embedding import Embedder
 
-__all__ = ["AMONG", "Alike", "Among", "Example", "Likeness", "Wanted", "likeness_as_dict", "similar"]
+__all__ = ["AMONG", "Alike", "Among", "Example", "Likeness", "Similar", "Wanted", "likeness_as_dict", "similar"]
 
 Among = Literal["all", "images", "regions"]
 AMONG: tuple[Among, ...] = ("all", "images", "regions")
@@ -135,52 +136,9 @@ def similar(
     without: frozenset[int] = frozenset(),
     embedder: Callable[[str], Embedder] = embedder_named,
 ) -> Likeness:
-    """Return what of an index is most like what is wanted, without the examples themselves.
-
-    Parameters
-    ----------
-    index : Index
-    wanted : Wanted
-    model : str, optional
-        Name of a model that the index was embedded with; the only one by default.
-    top : int
-        How many answers, at the most.
-    only : set of int, optional
-        Ids of the images that may be answered, as of `Index.select`; by default all.
-    among : {'all', 'images', 'regions'}
-        Whether whole images, regions or both are answered.
-    one_per_document : bool
-        Whether to answer only the best of each file with several pages, or else of each folder.
-    without : set of int
-        Ids of images that are not answered.
-    embedder : callable
-        Returns the embedder of a name, for who keeps them.
-
-    Raises
-    ------
-    InputError
-        If there are no vectors, an example cannot be read, or the model does not see words or colours.
-    SettingsMismatch
-        If this calque, with the weights it finds, makes other vectors than the index has.
-    """
-    started = time.perf_counter()
-    if not (wanted.right or wanted.texts or wanted.colours):
-        raise InputError("nothing is asked for; give a picture that is like it, words or a colour")
-    asking = _Asking(index, model, embedder)
-    query = asking.direction(wanted)
-    vectors = asking.vectors
-    allowed = np.ones(len(vectors), np.bool_)
-    if only is not None:
-        allowed &= np.isin(vectors.image_ids, np.fromiter(only, np.int64, len(only)))
-    if without:
-        allowed &= ~np.isin(vectors.image_ids, np.fromiter(without, np.int64, len(without)))
-    if among != "all":
-        allowed &= vectors.whole == (among == "images")
-    allowed[list(asking.own)] = False
-    documents = _documents(index) if one_per_document else None
-    chosen = _best(asking, query, top, allowed, documents)
-    alike = tuple(asking.answers(chosen))
-    return Likeness(vectors.model.name, alike, time.perf_counter() - started)
+    """Return what of an index is most like what is wanted: one question to `Similar`, whose parameters these are."""
+    asking = Similar(index, model, embedder)
+    return asking.ask(wanted, top=top, only=only, among=among, one_per_document=one_per_document, without=without)
 
 
 def likeness_as_dict(found: Likeness) -> dict[str, Any]:
@@ -203,21 +161,85 @@ def likeness_as_dict(found: Likeness) -> dict[str, Any]:
     }
 
 
-class _Asking:
-    """The vectors of a model, and its embedder once it is needed.
+class Similar:
+    """Answers what of an index is like something, by one model.
+
+    Parameters
+    ----------
+    index : Index
+    model : str, optional
+        Name of a model that the index was embedded with; the only one by default.
+    embedder : callable
+        Returns the embedder of a name, for who keeps them.
 
     Attributes
     ----------
     vectors : Vectors
-    own : set of int
-        Numbers of the vectors that are examples.
+
+    Raises
+    ------
+    InputError
+        If there are no vectors.
     """
 
-    def __init__(self, index: Index, model: str | None, embedder: Callable[[str], Embedder]) -> None:
+    def __init__(
+        self, index: Index, model: str | None = None, embedder: Callable[[str], Embedder] = embedder_named
+    ) -> None:
         self._index = index
         self._made = embedder
         self.vectors = vectors_of(index, model)
-        self.own: set[int] = set()
+        self._own: set[int] = set()
+
+    def ask(
+        self,
+        wanted: Wanted,
+        *,
+        top: int = 20,
+        only: frozenset[int] | None = None,
+        among: Among = "all",
+        one_per_document: bool = False,
+        without: frozenset[int] = frozenset(),
+    ) -> Likeness:
+        """Return what is most like what is wanted, without the examples themselves.
+
+        Parameters
+        ----------
+        wanted : Wanted
+        top : int
+            How many answers, at the most.
+        only : set of int, optional
+            Ids of the images that may be answered, as of `Index.select`; by default all.
+        among : {'all', 'images', 'regions'}
+            Whether whole images, regions or both are answered.
+        one_per_document : bool
+            Whether to answer only the best of each file with several pages, or else of each folder.
+        without : set of int
+            Ids of images that are not answered.
+
+        Raises
+        ------
+        InputError
+            If an example cannot be read, or the model does not see words or colours.
+        SettingsMismatch
+            If this calque, with the weights it finds, makes other vectors than the index has.
+        """
+        started = time.perf_counter()
+        if not (wanted.right or wanted.texts or wanted.colours):
+            raise InputError("nothing is asked for; give a picture that is like it, words or a colour")
+        self._own.clear()
+        query = self._direction(wanted)
+        vectors = self.vectors
+        allowed = np.ones(len(vectors), np.bool_)
+        if only is not None:
+            allowed &= np.isin(vectors.image_ids, np.fromiter(only, np.int64, len(only)))
+        if without:
+            allowed &= ~np.isin(vectors.image_ids, np.fromiter(without, np.int64, len(without)))
+        if among != "all":
+            allowed &= vectors.whole == (among == "images")
+        allowed[list(self._own)] = False
+        documents = _documents(self._index) if one_per_document else None
+        alike = tuple(self._answers(_best(vectors, query, top, allowed, documents)))
+        return Likeness(vectors.model.name, alike, time.perf_counter() - started)
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -226,7 +248,7 @@ class _Asking:
             self.vectors = vectors_of(self._index, self.vectors.model.name, made.signature)  # explains what differs
         return made
 
-    def direction(self, wanted: Wanted) -> NDArray[np.float32]:
+    def _direction(self, wanted: Wanted) -> NDArray[np.float32]:
         """Return the direction, float32 (size,), in which what is wanted lies."""
         parts = []
         if wanted.right:
@@ -242,7 +264,7 @@ class _Asking:
             parts.append(self._of_colours(wanted.colours))
         return unit(np.sum(parts, axis=0)[None]).ravel()
 
-    def answers(self, chosen: Sequence[tuple[int, float]]) -> Iterator[Alike]:
+    def _answers(self, chosen: Sequence[tuple[int, float]]) -> Iterator[Alike]:
         """Yield what vectors of these numbers, with their likeness, are of."""
         for rank, (number, likeness) in enumerate(chosen, start=1):
             record = self._index.image(int(self.vectors.image_ids[number]))
@@ -268,7 +290,7 @@ class _Asking:
             path = Path(record.path)
             number = self.vectors.find(record.id, box)
             if number is not None:
-                self.own.add(number)
+                self._own.add(number)
                 if _is_unchanged(record):
                     return self.vectors.gather(np.array([number])).ravel()
         return self._embedder.embed(cuts(path, page, [box], self._embedder.long_side)).ravel()
@@ -300,20 +322,20 @@ def _is_unchanged(record: ImageRecord) -> bool:
 
 
 def _best(
-    asking: _Asking,
+    vectors: Vectors,
     query: NDArray[np.float32],
     top: int,
     allowed: NDArray[np.bool_],
     documents: Mapping[int, str] | None,
 ) -> list[tuple[int, float]]:
     """Return the numbers of the nearest vectors, and their likeness; of each document only the best, where given."""
-    nearest = Nearest(asking.vectors)
+    nearest = Nearest(vectors)
     many = top
     while True:
         numbers, likeness = nearest.search(query, many, allowed)
         pairs = list(zip(numbers.tolist(), likeness.tolist(), strict=True))
         if documents is not None:
-            ids = asking.vectors.image_ids
+            ids = vectors.image_ids
             best: dict[str, tuple[int, float]] = {}
             for number, near in pairs:
                 best.setdefault(documents[int(ids[number])], (number, near))

@@ -121,6 +121,27 @@ def test_colours(embedded):
     assert "not asked by colours" in refused("similar", embedded, "--colour", "ebebeb", "--model", "structure")
 
 
+def test_identity_first_and_likeness_after_it(embedded, collection, tmp_path):
+    """A page of the index is found on itself: that image is not answered again as merely alike."""
+    page = collection.page("a/camera.jpg")
+    words = ("search", embedded, page, "--region", ",".join(map(str, collection.boxes["a/camera.jpg"])))
+    found = told(*words, "--also", "similar:structure")
+    assert [hit["image"] for hit in found["hits"]] == ["scans/a/camera.jpg"]
+    assert "likeness" not in found["hits"][0]
+    alike = found["similar"]["alike"]
+    assert len(alike) == 10
+    assert not [one for one in alike if one["image"] == "scans/a/camera.jpg"]
+    assert "similar" not in told(*words)
+    lines = run(*words, "--also", "similar:structure").stdout.splitlines()
+    assert lines.index(f"alike by structure, not the same, as {page}:") == 3
+    for wrong in (("--also", "similar:structure", "--format", "csv"), ("--also", "other")):
+        assert run(*words, *wrong).exception is not None
+    assert "say of which" in refused(*words, "--also", "similar")
+    cv2.imwrite(str(tmp_path / "other.png"), np.full((200, 200), 200, np.uint8))
+    nothing = run("search", embedded, tmp_path / "other.png", "--also", "similar:structure")
+    assert (nothing.return_value, "nothing found" in nothing.stderr) == (1, True)
+
+
 def test_tables_and_the_report(embedded, collection, tmp_path):
     words = ("similar", embedded, collection.page("a/camera.jpg"), "--model", "structure", "--top", 4)
     table = run(*words, "-o", tmp_path / "sous é")
