@@ -22,7 +22,7 @@ from index.answers import Query
 from index.embedding import embed
 from index.groups import groups
 from index.intake import default_encoder
-from index.layout_journal import LayoutJournal
+from index.layout_journal import LayoutJournal, plain_region
 from index.layouts import PageLayout, segment, signature_of
 from index.links import Links, find_links
 from index.search import search
@@ -259,8 +259,8 @@ class World:
         """Go on segmenting; `Wrong` unless every file has the layout that it has by itself."""
         for name, layout in layouts_of(self.scans, folder):
             wanted = _layout(self.disk[self._name(name)])
-            same = layout.regions == wanted.regions or str(layout.regions) == str(wanted.regions)
-            if not (same and np.array_equal(layout.labels, wanted.labels)):
+            told, known = ([plain_region(region) for region in each.regions] for each in (layout, wanted))
+            if told != known or not np.array_equal(layout.labels, wanted.labels):
                 raise Wrong(f"{name} has another layout than by itself")
 
     def embedded(self) -> None:
