@@ -18,6 +18,7 @@ __all__ = ["COMMANDS", "Commands", "calque", "main"]
 COMMANDS: CommandTable = {
     "add": ("cli.add", "Put images, folders, lists, PDFs into an index; creates it."),
     "search": ("cli.search", "Find a picture, or many, on the images of an index."),
+    "push": ("cli.push", "Keep the vectors of an index on a Qdrant server, too."),
     "caption": ("cli.caption", "Tell in words what images show, to be found by words."),
     "find": ("cli.find", "Find images by words in their names, metadata and captions."),
     "groups": ("cli.groups", "Find everything in an index that is there more than once."),
