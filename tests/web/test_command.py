@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import httpx2
 import pytest
 
+from cli.main import main
 from tests.conftest import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import Calque
 
 pytestmark = pytest.mark.compiled
 
@@ -61,16 +61,31 @@ def test_any_other_host_needs_a_token(kept_index: Path, tmp_path: Path) -> None:
             assert client.get(f"{bare}api/indexes").status_code == 200
 
 
-def test_what_cannot_be_served_is_said(calque: Calque, kept_index: Path, tmp_path: Path) -> None:
-    gone = calque("serve", tmp_path / "none.calque")
-    assert (gone.returncode, gone.stdout) == (2, "")
-    assert "none.calque" in gone.stderr
-    twice = calque("serve", kept_index, kept_index)
-    assert twice.returncode == 2
-    assert "twice" in twice.stderr
-    nowhere = calque("serve", kept_index, "--host", "192.0.2.1")
-    assert nowhere.returncode == 2
-    assert "--port" in nowhere.stderr
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["{none}"], "none.calque"),
+        (["{index}", "{index}"], "twice"),
+        (["{index}", "--map", "{none}"], "is no map"),
+        (["{index}", "--host", "192.0.2.1"], "--port"),
+    ],
+)
+def test_what_cannot_be_served_is_said(
+    kept_index: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    told: str,
+) -> None:
+    monkeypatch.setenv("CALQUE_CACHE", str(tmp_path))
+    places = {"index": kept_index, "none": tmp_path / "none.calque"}
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", *(word.format_map(places) for word in words)])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert told in said.err
 
 
 def test_what_is_not_installed_is_said(kept_index: Path) -> None:
