@@ -225,8 +225,8 @@ def search(
             asked = list(asked_of_things(opened, image, page, detect, phrases, model, min_score, outliner))
         elif image is not None and (point is not None or outliner is not None):
             asked = list(asked_at(image, page, region, point, outliner))
-        if not opened.calibrated:
-            click.echo("calque: with a vocabulary of its own an index gives more false alarms than it claims", err=True)
+        if opened.caveat:
+            click.echo(f"calque: {opened.caveat}", err=True)
         if where is not None:
             options["only"] = opened.select(where)
         with Progress("queries", total=len(asked), quiet=quiet or not batch) as progress:

@@ -42,7 +42,7 @@ __all__ = ["train"]
     "--calibrate/--no-calibrate",
     default=True,
     show_default=True,
-    help="Measure what chance alone gives with it, so that false alarms mean what they say; takes minutes more.",
+    help="Measure what chance alone gives with it, by which searches count false alarms; takes minutes more.",
 )
 @device_option
 @format_option
@@ -57,7 +57,8 @@ def train(
     need the extra: pip install 'calque[learned]'.
 
     Then images of each SOURCE are looked for where they are not, to measure how much agrees by chance; the vocabulary
-    keeps it, and searches count their false alarms by it (docs/significance.md). That takes some hundred images.
+    keeps it, and searches count their false alarms by it (docs/significance.md). That takes some hundred images, and
+    holds for images like these.
 
     \b
     Examples:

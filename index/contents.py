@@ -17,6 +17,7 @@ from index.segment import Segment, StoredFeatures
 from index.snapshot import faults, holdings, map_segments
 from index.vectors import EMBED_AGAIN, counted_vectors, damaged_vectors
 from index.where import parse, select
+from matcher.significance import SHIPPED_LAW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -70,6 +71,16 @@ class Contents:
     def calibrated(self) -> bool:
         """Whether the law of chance was measured with its vocabulary."""
         return self.vocabulary.law is not None
+
+    @property
+    def caveat(self) -> str:
+        """What is to be known of the false alarms that searches claim; nothing with the vocabulary of calque."""
+        law = self.vocabulary.law
+        if law is None:
+            return "with a vocabulary of its own an index gives more false alarms than it claims"
+        if law != SHIPPED_LAW:
+            return "false alarms were measured on what the index's vocabulary was trained on; elsewhere there are more"
+        return ""
 
     @property
     def state(self) -> tuple[int, int]:

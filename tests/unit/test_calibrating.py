@@ -105,6 +105,7 @@ def test_a_vocabulary_of_ones_own_is_measured_and_its_index_says_so(
     own = tmp_path / "own.h5"
     bundled_vocabulary().save(own)
     with Index.create(tmp_path / "before", vocabulary=own) as index:
+        assert index.caveat == ""
         assert index.calibrated  # a copy of the one that comes with calque, law and all
     replace(bundled_vocabulary(), law=None).save(own)
     measured = calibrated(own, [str(pictures)], searches=4)
@@ -122,6 +123,7 @@ def test_a_vocabulary_of_ones_own_is_measured_and_its_index_says_so(
         with Index.create(tmp_path / name, vocabulary=own) as index:
             index.add([pictures], workers=0)
             assert index.calibrated == (law is not None)
+            assert ("elsewhere there are more" in index.caveat) == (law is not None)
             (answer,) = search(index, [Query("", pictures / "camera.png")], relations=("same",))
             alarms[name] = answer.hits[0].false_alarms
     assert alarms["with"] > alarms["without"] > 0
