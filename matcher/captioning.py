@@ -60,7 +60,7 @@ class Captioner:
     """
 
     def __init__(self, model: str, longest: int = 40, prompt: str = "") -> None:
-        folder = checkpoint_folder(model, CAPTIONERS)
+        folder = checkpoint_folder(model.removeprefix("hf:"), CAPTIONERS)
         quiet: Any = logging
         quiet.set_verbosity_error()
         quiet.disable_progress_bar()
