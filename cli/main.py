@@ -36,10 +36,13 @@ COMMANDS: CommandTable = {
     "evaluate": ("cli.evaluate", "Measure searches against what is known or judged."),
     "info": ("cli.info", "Say what an index holds, how it was made, how big it is."),
     "check": ("cli.check", "Verify that every file of an index is whole."),
+    "backup": ("cli.backup", "Copy an index while it is in use."),
+    "upgrade": ("cli.upgrade", "Bring an index of an older format up to date, with a copy."),
     "remove": ("cli.remove", "Take images or folders out of an index."),
     "compact": ("cli.compact", "Rewrite an index without what was removed."),
     "train": ("cli.train", "Train a vocabulary for an unusual collection."),
     "serve": ("webui.command", "Show indexes on a page in the browser: draw a box, see where else it is."),
+    "doctor": ("cli.doctor", "Say what of calque works on this machine, and what is missing."),
     "demo": ("cli.demo", "Do the whole job on real images, offline."),
 }
 _GOES_ON = ("add", "judge", "remove", "compact", "groups", "trace", "embed", "detect", "faces", "caption")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import h5py
 import numpy as np
 
+from index._heaps import require_ending_heaps
 from index.settings import FORMAT_VERSION, GEOMETRY_BITS, Settings
 from matcher.errors import CorruptIndex, SettingsMismatch
 
@@ -126,6 +127,7 @@ def read_header(path: Path) -> Header:
         As `index.segment.Segment.open`.
     """
     try:
+        require_ending_heaps(path)
         # No locking: a finished segment never changes, and shared folders often cannot lock.
         with h5py.File(path, "r", locking=False) as file:
             return _header(file, path.stat().st_size)

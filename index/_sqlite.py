@@ -143,6 +143,11 @@ class Database:
             self._db.execute("VACUUM")
         reach("vacuum.done")
 
+    def copy_to(self, path: Path) -> None:
+        """Write the state that this reader sees to a new database."""
+        with self.naming_errors(), closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+
     def reindex(self) -> None:
         """Make all its indexes anew from its tables."""
         with self.transaction():

@@ -257,6 +257,11 @@ class Catalogue(Database):
             for statement in _MIGRATIONS[version]:
                 self._db.execute(statement.replace("CREATE TABLE", "CREATE TEMP TABLE"))
 
+    @property
+    def format_version(self) -> int:
+        """The version of the format that it has."""
+        return self._format_version()
+
     def _format_version(self) -> int:
         version = int(self._meta("format_version"))
         if version > FORMAT_VERSION:

@@ -68,6 +68,11 @@ class Contents:
         return stored_vocabulary(self.path, self.settings)
 
     @property
+    def catalogue(self) -> Catalogue:
+        """Its catalogue, for who copies it."""
+        return self._catalogue
+
+    @property
     def calibrated(self) -> bool:
         """Whether the law of chance was measured with its vocabulary."""
         return self.vocabulary.law is not None

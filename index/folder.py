@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from index._hdf5 import read_header
 from index.catalogue import SegmentRecord
 from index.durable import TEMPORARY_SUFFIX
 from index.faults import reach
@@ -70,6 +71,14 @@ class SegmentFolder:
             merge = self.begin(names)
             with self.sweeping_on_error():
                 self.enter(merge, merge.write())
+
+    def renew(self, version: int) -> None:
+        """Write the segments of formats before `version` anew."""
+        for record in self._catalogue.segments():
+            if read_header(self.file(record.name)).version < version:
+                merge = self.begin([record.name])
+                with self.sweeping_on_error():
+                    self.enter(merge, merge.write())
 
     def next_merge(self) -> Merge | None:
         """Begin the merge that is due, if there is one."""

@@ -352,6 +352,12 @@ class Index(Contents):
             with VectorWriter(self.path) as writer:
                 writer.compact(Living(self))
 
+    def renew(self, version: int) -> None:
+        """Write segments of formats before `version` anew, each by itself."""
+        self._require_writer()
+        self._segments = None
+        self._files.renew(version)
+
     def rebuild(
         self,
         *,

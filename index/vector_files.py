@@ -133,7 +133,7 @@ class VectorFile:
             for name in ("boxes", "image_ids"):  # small, and what would name wrong images
                 if zlib.crc32(arrays[name].tobytes()) != checksums[name]:
                     raise ValueError(f"{name} has another checksum")
-        except (OSError, KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        except (OSError, KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise DamagedVectors(path, str(error)) from error
         rows = Rows(arrays["image_ids"], arrays["boxes"], arrays["vectors"])
         return cls(path, str(told["signature"]), rows, checksums, size)

@@ -20,6 +20,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped] # has no types
 
 from index import _kernels as kernels
+from index._heaps import require_ending_heaps
 from index.durable import replacing
 from matcher.errors import CorruptIndex, InputError
 from matcher.selection import PictureNetwork
@@ -182,6 +183,7 @@ class Vocabulary:
         if not path.is_file():
             raise InputError(f"{path}: no such vocabulary; train one with: calque train {path} SOURCE...")
         try:
+            require_ending_heaps(path)
             with h5py.File(path, "r") as file:
                 if file.attrs.get("format") not in _FORMATS:
                     raise InputError(f"{path} is not a vocabulary of format {_FORMAT}; train one with this calque")
@@ -189,12 +191,12 @@ class Vocabulary:
                 law = Law(*map(float, file.attrs["law"])) if "law" in file.attrs else None
                 vocabulary = cls(str(file.attrs["name"]), str(file.attrs["features"]), **arrays, law=law)
                 whole = law is None or file.attrs["law_hash"] == _law_hash(law)
-                wanted = file.attrs["hash"]
+                intact = whole and vocabulary.hash == file.attrs["hash"]
         except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
             raise InputError(
                 f"{path} cannot be read as a vocabulary ({error}); train one with: calque train"
             ) from error
-        if vocabulary.hash != wanted or not whole:
+        if not intact:
             raise CorruptIndex(f"{path} is damaged: its contents do not match their hash; install or train it again")
         if vocabulary.likeness.size:
             try:

@@ -9,8 +9,11 @@ import json
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner
 
 from cli.errors import explain
+from cli.main import calque
 from cli.output import write_record, write_rows, write_table
 from cli.progress import Progress
 from matcher.errors import InputError
@@ -129,3 +132,18 @@ def test_every_error_becomes_one_line(error: Exception, words: list[str]) -> Non
     assert line.startswith("calque: error: ")
     assert "\n" not in line
     assert all(word in line for word in words)
+
+
+def test_the_shell_completes_commands_and_options() -> None:
+    complete = ShellComplete(calque, {}, "calque", "_CALQUE_COMPLETE")
+    assert {item.value for item in complete.get_completions([], "se")} == {"search", "segment", "serve"}
+    assert {item.value for item in complete.get_completions(["check"], "--re")} == {"--repair"}
+
+
+def test_the_doctor_names_what_is_missing() -> None:
+    done = CliRunner().invoke(calque, ["doctor", "--format", "json"], standalone_mode=False)
+    found = {row["what"]: row for row in json.loads(done.stdout)}
+    assert found["Python"]["state"] == "ok"
+    assert found["numpy"]["state"] == "ok"
+    assert all(row["state"] in ("ok", "missing", "error") for row in found.values())
+    assert all(row["remedy"] for name, row in found.items() if row["state"] == "missing" and name.startswith("weights"))

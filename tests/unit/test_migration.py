@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,11 +20,13 @@ import h5py
 import numpy as np
 import pytest
 
+from index.backup import formats, upgrade
 from index.catalogue import Catalogue
 from index.keypoints import unpacked, working_pixels
 from index.segment import Segment
 from index.settings import FORMAT_VERSION
 from index.store import Index
+from matcher.errors import SettingsMismatch
 from tests.crash.fake_encoder import SETTINGS, FakeEncoder, encoded
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +159,34 @@ def test_a_writer_brings_an_old_index_up_to_date_with_its_segments(old: Path, tm
     assert version(old) == FORMAT_VERSION
     Catalogue.create(tmp_path / "fresh.sqlite", SETTINGS)
     assert schema(old / "catalogue.sqlite") == schema(tmp_path / "fresh.sqlite")
+
+
+def test_upgrade_keeps_a_copy_as_it_was(old: Path, tmp_path: Path) -> None:
+    with Index.open(old) as opened:
+        before = {image_id: opened.gather(image_id) for image_id in CONTENTS}
+    assert upgrade(old, tmp_path / "copy.calque")
+    assert formats(old) == (FORMAT_VERSION, {FORMAT_VERSION})
+    assert version(tmp_path / "copy.calque") == 1
+    for path in (old, tmp_path / "copy.calque"):
+        with Index.open(path) as opened:
+            assert opened.check(deep=True) == []
+            for image_id, stored in before.items():
+                for name, kept in opened.gather(image_id)._asdict().items():
+                    np.testing.assert_array_equal(kept, getattr(stored, name))
+    assert not upgrade(old, tmp_path / "another.calque")
+    assert not (tmp_path / "another.calque").exists()
+
+
+def test_a_newer_format_is_refused_in_one_line(old: Path) -> None:
+    Index.open(old, writable=True).close()
+    with contextlib.closing(sqlite3.connect(old / "catalogue.sqlite", isolation_level=None)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'format_version'", (FORMAT_VERSION + 1,))
+    (old / "catalogue.sqlite.sums").unlink(missing_ok=True)
+    for writable in (False, True):
+        with pytest.raises(
+            SettingsMismatch, match=r"was made by a newer calque \(format \d+, this one reads up to \d+\)"
+        ):
+            Index.open(old, writable)
 
 
 def test_a_writer_killed_while_migrating_leaves_the_old_format(old: Path) -> None:

@@ -183,6 +183,17 @@ def test_a_flipped_byte_is_found_or_harmless(tmp_path: Path) -> None:
     assert found > stored / 31  # each flip in a dataset, and in the header
 
 
+def test_a_heap_without_end_is_refused(tmp_path: Path) -> None:
+    """HDF5 itself would go in circles: the heaps in which it keeps texts bear no checksums."""
+    path = written(tmp_path / "a.h5", images(range(3))).path
+    content = bytearray(path.read_bytes())
+    first = content.index(b"GCOL") + 16
+    content[first : first + 16] = bytes(16)
+    path.with_name("b.h5").write_bytes(content)
+    with pytest.raises(CorruptIndex, match="a heap of texts has no end"):
+        Segment.open(path.with_name("b.h5"))
+
+
 def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
     written(tmp_path / "a.h5", images(range(6)))
     data = (tmp_path / "a.h5").read_bytes()
