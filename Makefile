@@ -18,7 +18,7 @@ demo: $(RUN)
 # Where npm cannot be reached, the tests of the page are skipped and say so.
 test: $(DEV)
 	-$(MAKE) --no-print-directory web
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 web: $(WEB)
 

@@ -181,7 +181,7 @@ def test_damaged_weights_are_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_other_weights_are_another_version() -> None:
     """Indexes record the signature: whoever trains anew raises the version, and says so here."""
-    weights = hashlib.sha256(matcher.layout_network._WEIGHTS.read_bytes()).hexdigest()
+    weights = hashlib.sha256(matcher.layout_network.WEIGHTS.read_bytes()).hexdigest()
     assert (LayoutNetwork(0.3).signature, weights) == (
         "calque-layout-1(0.3)",
         "143bd5f67759433dd33b91de9d11dfb1924a74f0da651e1a9bdd56c03a5a8de9",

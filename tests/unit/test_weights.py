@@ -106,7 +106,7 @@ def test_the_table_says_where_each_file_is_from() -> None:
 
 
 def test_the_guide_has_the_same_table() -> None:
-    guide = (REPOSITORY / "docs" / "features.md").read_text("utf-8")
+    guide = (REPOSITORY / "docs" / "weights.md").read_text("utf-8")
     for entry in WEIGHTS.values():
         (row,) = [line for line in guide.splitlines() if f"[`{entry.file}`]" in line]
         assert f"({entry.url})" in row
