@@ -193,7 +193,8 @@ def draw_histogram(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             values = np.array([row[f"{what}_{unit}"] for row in mine], np.float64)
             corner = (column * wide + margin, line * high + 34)
             size = (wide - margin - 18, high - 34 - 48)
-            title = f"{label}: {what} of {len(mine)}, {unit.replace('2', '²')}"
+            words = f"square {unit.removesuffix('2')}" if what == "area" else unit
+            title = f"{label}: {what} of {len(mine)}, {words}"
             _bars(pen, corner, size, values, title, fonts)
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
