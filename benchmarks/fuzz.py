@@ -51,7 +51,6 @@ from matcher.images import page_count, read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
 __all__ = ["TARGETS", "Counts", "fuzz", "main", "mutated"]
 
@@ -264,10 +263,6 @@ def _read(
             outcome = f"{type(error).__name__} in {where}: {str(error)[:60]!r} (input {number})".replace("\n", " ")
         os.write(pipe, f"{outcome}\n".encode())
     os._exit(0)
-
-
-def _is_ours(place: TracebackType) -> bool:
-    return "site-packages" not in place.tb_frame.f_code.co_filename
 
 
 def main(words: Sequence[str] | None = None) -> int:

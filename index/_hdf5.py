@@ -136,6 +136,8 @@ def read_header(path: Path) -> Header:
     except SettingsMismatch as error:
         raise SettingsMismatch(f"{path}: {error}") from error
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        if not path.exists():  # HDF5 has other words for a file that is deleted while it opens it
+            raise FileNotFoundError(path) from error
         raise DamagedSegment(path, str(error)) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -175,6 +176,25 @@ def rematch(
         best = min(distances.values(), default=65)
         result.append(({j for j, distance in distances.items() if distance == best}, best, len(distances)))
     return result
+
+
+def plausible(matrix, corners):
+    """Twin of `matcher.geometry.plausible`, with a derivative taken by differences and its singular values."""
+
+    def laid(point):
+        u, v, w = matrix @ [*point, 1.0]
+        return np.array([u / w, v / w])
+
+    weights = [float(matrix[2] @ [x, y, 1.0]) for x, y in corners]
+    if min(weights) <= 0 or max(weights) / min(weights) > 1.6:
+        return False
+    sides = np.diff([laid(corner) for corner in [*corners, *corners[:2]]], axis=0)
+    if any(before[0] * after[1] - before[1] * after[0] <= 0 for before, after in itertools.pairwise(sides)):
+        return False
+    middle, steps = corners.mean(axis=0), np.eye(2) * 1e-3
+    derivative = np.column_stack([(laid(middle + step) - laid(middle - step)) / 2e-3 for step in steps])
+    longest, shortest = np.linalg.svd(derivative, compute_uv=False)
+    return bool(longest <= 2 * shortest)
 
 
 def number_cells(points, side):

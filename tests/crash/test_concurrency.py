@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
 import pytest
 
+import index._hdf5
 import index.adding
 import index.merging
 from index.folder import Merge, SegmentFolder
@@ -190,6 +192,27 @@ def test_a_reader_that_comes_between_catalogue_and_files_tries_again(
             return original(file, dead)
 
         monkeypatch.setattr(Segment, "open", merged_meanwhile)
+        with Index.open(path) as reader:
+            assert features(reader) == EXPECTED
+            assert len(reader.segments) == 1
+
+
+def test_a_reader_that_hdf5_tells_nothing_of_a_deleted_file_tries_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HDF5 opens a file, then asks for its state by its name: an error without a number if it was deleted between."""
+    with Index.open(path, writable=True) as writer:
+        original = h5py.File
+        last = writer.segments[-1].path
+
+        def deleted_while_opened(file: Path, *words: object, **options: object) -> h5py.File:
+            if file != last:
+                return original(file, *words, **options)
+            monkeypatch.setattr(index._hdf5.h5py, "File", original)
+            writer.compact()
+            raise OSError("Unable to synchronously open file (can't retrieve stat info for file)")
+
+        monkeypatch.setattr(index._hdf5.h5py, "File", deleted_while_opened)
         with Index.open(path) as reader:
             assert features(reader) == EXPECTED
             assert len(reader.segments) == 1
