@@ -102,6 +102,11 @@ _COLUMNS = ["rank", "image", "page", "region", "relation", "rotation", "inliers"
     metavar="N",
     help="At so many images for each relation, those with most votes; each takes a second or so.",
 )
+@click.option(
+    "--rematch-like",
+    metavar="MODEL",
+    help="And at as many that look like it by vectors of this model (calque embed): redrawn copies get few votes.",
+)
 @export_options
 @format_option_of((*FORMATS, *DOCUMENTS))
 @quiet_option
@@ -129,6 +134,7 @@ def search(
     point: tuple[float, float] | None,
     rematch: str | None,
     rematched: int,
+    rematch_like: str | None,
     crops: Path | None,
     alto: Path | None,
     page_xml: Path | None,
@@ -203,6 +209,8 @@ def search(
         raise click.UsageError("--each-region asks for all pictures on IMAGE; leave --region out")
     if also is not None and form not in ("table", "json", "jsonl"):
         raise click.UsageError("--also similar tells two things at once; give --format table, json or jsonl")
+    if rematch_like is not None and rematch is None:
+        raise click.UsageError("--rematch-like says at what --rematch looks; give that, too")
     asked: list[Query | Answer] = [] if queries is None else list(read_queries(queries))
     if image is not None:
         asked = [Query(str(image), image, region, page)]
@@ -215,6 +223,7 @@ def search(
         "furniture": furniture,
         "rematch": rematch,
         "rematched": rematched,
+        "rematch_like": rematch_like,
     }
     with Index.open(index) as opened, connected(scheduler) as options["cluster"]:
         if image is not None and each_region:

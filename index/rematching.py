@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,17 +22,18 @@ from matcher.registry import extractor_named, matcher_named
 from matcher.rematching import PAIR_LAWS, agreed_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from index.answers import Query
+    from index.catalogue import ImageRecord
+    from index.store import Index
     from index.verification import Variant
     from matcher.rematching import PairLaw
     from matcher.types import Features, Match, Relation
 
-__all__ = ["Laid", "Rematcher"]
+__all__ = ["Laid", "LookAlikes", "Rematcher"]
 
 _QUERY_FEATURES, _IMAGE_FEATURES = 1500, 2500
 """Features that the network is shown; a print may cover a small part of its page."""
@@ -53,6 +55,33 @@ class Laid(NamedTuple):
 
     matrix: NDArray[np.float64]
     match: Match
+
+
+class LookAlikes:
+    """What the vectors of `model` say is most like a query: redrawn copies get few votes. For any thread.
+
+    Raises
+    ------
+    InputError
+        If the index has no vectors of that model.
+    """
+
+    def __init__(self, index: Index, model: str) -> None:
+        from index.similar import Similar  # most searches need no models
+
+        self._index = index
+        self._similar = Similar(index, model)
+        self._lock = threading.Lock()
+
+    def images(self, query: Query, most: int, only: Collection[int] | None) -> list[ImageRecord]:
+        """Return at most so many images, the likest first, of those with the ids `only`; `InputError` as `similar`."""
+        from index.similar import Example, Wanted
+
+        wanted = Wanted(right=[Example(query.image, query.region, query.page)])
+        with self._lock:
+            found = self._similar.ask(wanted, top=most, only=None if only is None else frozenset(only))
+        records = (self._index.find(Path(one.path), one.page) for one in found.alike)
+        return list({record.id: record for record in records if record is not None}.values())
 
 
 class Rematcher:

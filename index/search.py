@@ -27,8 +27,8 @@ from index.answers import Answer, Hit
 from index.asking import QUERY_FEATURES, extract
 from index.furniture import NEIGHBOURS, furniture_of
 from index.regions import Layouts, Pictures
-from index.rematching import Rematcher
-from index.shortlist import ShortLister
+from index.rematching import LookAlikes, Rematcher
+from index.shortlist import ShortLister, Voted
 from index.threads import Threads
 from index.verification import NO_PAIRS, RELATIONS, Variant
 from index.workers import Failed, default_workers
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from index.catalogue import ImageRecord
     from index.cluster import Cluster
     from index.furniture import Furniture
-    from index.shortlist import Ballot, Candidate, Voted
+    from index.shortlist import Ballot, Candidate
     from index.store import Index
     from index.verification import Stored
     from index.vocabulary import Vocabulary
@@ -81,6 +81,7 @@ def search(
     furniture: bool = False,
     rematch: str | None = None,
     rematched: int = 50,
+    rematch_like: str | None = None,
     threads: int | None = None,
     cluster: Cluster | None = None,
 ) -> Iterator[Answer]:
@@ -107,6 +108,9 @@ def search(
         Name of a matcher (`matcher.registry.MATCHERS`) that looks again at images which are not found, read anew; for
         each relation at the `rematched` with most votes.
     rematched : int
+    rematch_like : str, optional
+        Name of a model that the index was embedded with: the matcher looks at the `rematched` images, too, that its
+        vectors say are most like the query.
     threads : int, optional
         By default one per core. The answers do not depend on it.
     cluster : Cluster, optional
@@ -125,13 +129,14 @@ def search(
         raise InputError(f"rematched must be 1 or more, got {rematched}")
     if cluster is not None:
         options: dict[str, Any] = {"top": top, "max_false_alarms": max_false_alarms, "relations": relations}
-        options |= {"furniture": furniture, "rematch": rematch, "rematched": rematched}
+        options |= {"furniture": furniture, "rematch": rematch, "rematched": rematched, "rematch_like": rematch_like}
         yield from _on_cluster(cluster, index, queries, {**options, "only": only})
         return
     threads = threads or default_workers()
     vocabulary = index.vocabulary
     extractor = extractor_of(vocabulary.features, QUERY_FEATURES, vocabulary.likeness)
     again = None if rematch is None else Rematcher(rematch, index.settings.work_size)
+    alike = None if rematch is None or rematch_like is None else LookAlikes(index, rematch_like)
     with Threads(threads) as pool:
         searcher = _Searcher(index, vocabulary, pool, len(relations), only, furniture)
         layouts = Layouts(index) if index.settings.layout else None
@@ -148,7 +153,7 @@ def search(
                 return error
 
         def answer(query: Query) -> Answer:
-            looking = None if again is None else _Rematch(again, query, relations, rematched)
+            looking = None if again is None else _Rematch(again, query, relations, rematched, alike)
             return searcher.answer(query, prepared(query), top, max_false_alarms, looking)
 
         if alone:
@@ -197,12 +202,17 @@ def _answering(
 
 
 class _Rematch(NamedTuple):
-    """What looks again for a query, as `relations` have it, at the `most` images with most votes."""
+    """What looks again for a query, as `relations` have it, at the `most` images with most votes, and as many alike."""
 
     matcher: Rematcher
     query: Query
     relations: Sequence[Relation]
     most: int
+    alike: LookAlikes | None = None
+
+    def images_alike(self, only: Collection[int] | None) -> list[ImageRecord]:
+        """Return the images that look like the query, none where nothing tells."""
+        return [] if self.alike is None else self.alike.images(self.query, self.most, only)
 
     def variants(self) -> list[Variant]:
         """Return the query's variants in features of the matcher."""
@@ -225,6 +235,7 @@ class _Searcher:
         self._vocabulary = vocabulary
         self._pool = pool
         self._relations = relations
+        self._only = only
         self._segments = list(index.segments)
         self._images = index.n_images if only is None else len(only)
         if only is not None:
@@ -318,13 +329,19 @@ class _Searcher:
         known: Collection[int],
         tests: float,
     ) -> list[tuple[int, Match]]:
-        """Return what a network finds on images with many votes that are not `known` to be hits.
+        """Return what a network finds on images with many votes, or alike, that are not `known` to be hits.
 
         Every image looked at is a test, whether or not voters agree on it: `Match.log_false_alarms` is such that
         `tests` times the chance it stands for are the false alarms of all of these.
         """
         lists = [self._lister.most_voted(ballot, rematch.most + len(known)) for ballot in ballots]
+        alike = [
+            Voted(record.id, *self._place(record))
+            for record in rematch.images_alike(self._only)
+            if record.id not in known and record.segment is not None
+        ]
         lists = [[place for place in places if place.image_id not in known][: rematch.most] for places in lists]
+        lists = [list(dict.fromkeys([*places, *alike])) for places in lists]
         price = math.log10(max(1, sum(map(len, lists))) / tests)
         own = {variant.relation: variant for variant in rematch.variants()}
         found: dict[int, list[Match]] = {}

@@ -79,7 +79,7 @@ class Candidate(NamedTuple):
 
 
 class Voted(NamedTuple):
-    """An image that was voted for: its catalogue id, the number of its segment, its local number in it."""
+    """An image that may be looked at: its catalogue id, the number of its segment, its local number in it."""
 
     image_id: int
     segment: int

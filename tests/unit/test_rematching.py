@@ -10,7 +10,8 @@ import pytest
 
 from index.answers import Query
 from index.comparison import compare
-from index.rematching import Rematcher
+from index.embedding import embed
+from index.rematching import LookAlikes, Rematcher
 from index.search import search
 from index.store import Index
 from matcher.errors import InputError, MissingDependency
@@ -99,6 +100,22 @@ def drawn(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return page
 
 
+def test_look_alikes_are_images_each_once_the_likest_first(tmp_path: Path) -> None:
+    folder = tmp_path / "pages"
+    folder.mkdir()
+    for name in ("camera", "coins", "brick"):
+        cv2.imwrite(str(folder / f"{name}.png"), picture(name, 300))
+    cv2.imwrite(str(tmp_path / "photograph.png"), cv2.GaussianBlur(picture("coins", 200), (0, 0), 1))
+    with Index.create(tmp_path / "index") as index:
+        index.add([folder], workers=0)
+        embed(index, "structure", workers=0)
+        look = LookAlikes(index, "structure")
+        query = Query("", tmp_path / "photograph.png")
+        first, second = look.images(query, 2, None)
+        assert first.name.endswith("coins.png")
+        assert [record.id for record in look.images(query, 2, {second.id})] == [second.id]
+
+
 def test_redrawn_outlines_are_found_by_lighterglue(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +159,11 @@ def test_a_search_looks_again_and_counts_every_look(
         (again,) = search(index, [query], rematch="lighterglue", **options)
         with pytest.raises(InputError, match="rematched must be 1 or more"):
             list(search(index, [query], rematch="lighterglue", rematched=0))
+        with pytest.raises(InputError, match="no vectors of structure"):
+            list(search(index, [query], rematch="lighterglue", rematch_like="structure"))
+        embed(index, "structure", workers=0)
+        (alike,) = search(index, [query], rematch="lighterglue", rematched=1, rematch_like="structure", **options)
+    assert alike.hits[0].image == again.hits[0].image
     assert not plain.hits
     assert again.hits[0].image.endswith("camera.png")
     hit = again.hits[0]
