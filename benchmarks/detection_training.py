@@ -3,19 +3,20 @@
 ```
 python -m benchmarks.detection_training stamps
 python -m benchmarks.detection_training cracks --part dev --keep /tmp/cracks
+python -m benchmarks.detection_training cracks --keep /tmp/cracks --trained
 ```
 
 Stamps: 60 pages of part ``dev`` to learn from (of which calque keeps some to validate by), 40 pages of part ``test`` to
 measure on; with ``--part dev`` 40 others of ``dev``, for choosing. Pages with stamps of libraries are left out: nobody
 has said where all of them are. Cracks: 12 photographs of ``various/`` (BSDS500) to learn from, 26 others to measure on.
-Minutes are those of the processor, in one thread; of training alone, and of all with reading and measuring.
+Minutes are those of the processor, in one thread, of training, with the measures on what is kept for validation. What
+is learned from is the same for both parts: ``--trained`` measures on one the model that a run with ``--keep`` has left.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ from index.painted import find_painted, read_mask
 from matcher.damage import DamageMapper
 from matcher.detection import polygons_of
 from matcher.images import read_image
-from matcher.trained import TrainedDetector
+from matcher.trained import TrainedDetector, read_trained
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,16 +128,14 @@ def _said(line: str) -> None:
     print(line, flush=True)
 
 
-def _stamps(folder: Path, part: str, seed: int, asked: dict[str, Any]) -> dict[str, Any]:
+def _stamps(folder: Path, part: str, seed: int, asked: dict[str, Any] | None) -> dict[str, Any]:
     annotated = read_annotated(stamp_folder(folder / "learned", "dev", _LEARNED, seed))
     skip = _LEARNED if part == "dev" else 0
     truth = read_annotated(stamp_folder(folder / part, part, _MEASURED, seed, skip))
-    began = time.process_time()
-    trained = train_detector(
-        annotated, folder / "stamps.onnx", DetectionTraining(**asked), told=_said, progress=lambda *_: None
-    )
-    spent = time.process_time() - began
-    detector = TrainedDetector(str(trained.path))
+    path = folder / "stamps.onnx"
+    if asked:
+        train_detector(annotated, path, DetectionTraining(**asked), told=_said, progress=lambda *_: None)
+    detector = TrainedDetector(str(path))
     found = [detector.detect(read_image(one.path, gray=False, long_side=_READ), 0.0) for one in truth.images]
     matches = [matched_on(*pair, "stamp") for pair in zip(truth.images, found, strict=True)]
     sure = detector.usual_score
@@ -150,20 +149,28 @@ def _stamps(folder: Path, part: str, seed: int, asked: dict[str, Any]) -> dict[s
         "precision": right / told if told else None,
         "recall": right / sum(page.true for page in matches),
         "min_score": sure,
-        "steps": trained.course.step,
-        "training_minutes": trained.course.seconds / 60,
-        "all_minutes": spent / 60,
+        **_course(path),
     }
 
 
-def _cracks(folder: Path, part: str, seed: int, asked: dict[str, Any]) -> dict[str, Any]:
+def _course(path: Path) -> dict[str, Any]:
+    """Return how a model was trained, by its own record."""
+    known = read_trained(str(path))[1].trained
+    return {
+        "steps": known["taken"],
+        "best_step": known["best_step"],
+        "training_minutes": known["cpu_seconds"] / 60,
+        "seed": known["seed"],
+    }
+
+
+def _cracks(folder: Path, part: str, seed: int, asked: dict[str, Any] | None) -> dict[str, Any]:
     painted = find_painted(crack_folder(folder / "learned", "learned", _PAINTED, seed))
     truth = find_painted(crack_folder(folder / part, part, _MAPPED, seed))
-    began = time.process_time()
-    settings = DamageTraining(**asked)
-    trained = train_damage(painted, ["crack"], folder / "cracks.onnx", settings, told=_said, progress=lambda *_: None)
-    spent = time.process_time() - began
-    mapper = DamageMapper(str(trained.path))
+    path = folder / "cracks.onnx"
+    if asked:
+        train_damage(painted, ["crack"], path, DamageTraining(**asked), told=_said, progress=lambda *_: None)
+    mapper = DamageMapper(str(path))
     found: list[NDArray[np.uint8]] = []
     true: list[NDArray[np.uint8]] = []
     for one in truth:
@@ -181,9 +188,7 @@ def _cracks(folder: Path, part: str, seed: int, asked: dict[str, Any]) -> dict[s
         "iou_median_picture": float(np.median([one for one in each if one is not None])),
         "precision_1px": loose / max(1, sum(int(a.sum()) for a in found)),
         "recall_1px": caught / max(1, sum(int(b.sum()) for b in true)),
-        "steps": trained.course.step,
-        "training_minutes": trained.course.seconds / 60,
-        "all_minutes": spent / 60,
+        **_course(path),
     }
 
 
@@ -199,7 +204,11 @@ def main() -> None:
     parser.add_argument("--turns", choices=("slight", "quarters", "any"), default="any")
     parser.add_argument("--model", default=None, help="what is trained: calque or none")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where images and model are left")
+    parser.add_argument("--trained", action="store_true", help="measure the model in the folder of --keep")
+    parser.add_argument("--training-seed", type=int, default=None, help="of the training alone, not of the material")
     asked = parser.parse_args()
+    if asked.trained and not asked.keep:
+        parser.error("--trained needs --keep")
     import torch
 
     torch.set_num_threads(1)
@@ -210,7 +219,8 @@ def main() -> None:
         folder = asked.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         does = _stamps if asked.what == "stamps" else _cracks
-        figures = does(folder, asked.part, asked.seed, {**settings, "seed": asked.seed})
+        own = asked.seed if asked.training_seed is None else asked.training_seed
+        figures = does(folder, asked.part, asked.seed, None if asked.trained else {**settings, "seed": own})
     print(table([{"figure": name, asked.part: value} for name, value in figures.items()]))
     report({"machine": machine(), "what": asked.what, "part": asked.part, "settings": settings, **figures}, asked.json)
 

@@ -39,11 +39,11 @@ _COLUMNS = ["class", "true_pixels", "found_pixels", "iou", "precision", "recall"
 )
 @click.option(
     "--model",
-    default="calque",
+    default="none",
     show_default=True,
     metavar="NAME[:PATH]",
-    help="What is trained: calque, the small network, from what it knows of pages; calque:MODEL.onnx, from one that "
-    "was trained before; none, the small network from nothing.",
+    help="What is trained: none, the small network for pixels from nothing; calque:MODEL.onnx, from what this command "
+    "has trained before.",
 )
 @click.option(
     "--long-side",
@@ -51,7 +51,7 @@ _COLUMNS = ["class", "true_pixels", "found_pixels", "iou", "precision", "recall"
     metavar="PX",
     help="Reduce larger images to this long side.  [default: take them as they are]",
 )
-@training_options(400, validation=0.25, turns="any", mirrored=True)
+@training_options(1200, rate=4e-3, validation=0.25, turns="any", mirrored=True)
 @device_option
 @format_option
 @quiet_option

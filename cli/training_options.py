@@ -27,7 +27,7 @@ model_output_option = click.option(
 
 
 def training_options(
-    steps: int, *, validation: float = 0.2, turns: str = "slight", mirrored: bool = False
+    steps: int, *, rate: float = 1e-3, validation: float = 0.2, turns: str = "slight", mirrored: bool = False
 ) -> Callable[[_F], _F]:
     """Return the decorator that adds them, with what is taken by default."""
     options = (
@@ -50,7 +50,7 @@ def training_options(
         click.option(
             "--rate",
             type=click.FloatRange(min=0, min_open=True),
-            default=1e-3,
+            default=rate,
             show_default=True,
             metavar="R",
             help="Highest learning rate.",

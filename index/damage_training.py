@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DamageTraining", "damage_figures", "train_damage"]
 
-_SIDE = 256
-"""Sides of the parts that are learned from, in pixels."""
+_SIDE, _TILE, _OVERLAP = 192, 512, 64
+"""Sides of the parts that are learned from, and of those that are measured by, and by how much these overlap."""
 
 _BINS = 100
 """Thresholds that are tried."""
@@ -53,15 +53,17 @@ class DamageTraining:
 
     Attributes
     ----------
+    model : str
+        ``none``: the small network for pixels from nothing; ``calque:PATH``: from one that was trained before.
     long_side : int
         Pixels of the long side to which larger images are reduced; 0 for none.
     """
 
-    model: str = "calque"
+    model: str = "none"
     long_side: int = 0
-    steps: int = 400
+    steps: int = 1200
     batch: int = 8
-    rate: float = 1e-3
+    rate: float = 4e-3
     seed: int = 1
     turns: Turns = "any"
     mirrored: bool = True
@@ -195,7 +197,7 @@ def _histogram(
     """Count the pixels that are damaged, and those that are not, by the chance that the network gives them."""
     counts = np.zeros((2, _BINS), np.int64)
     for pixels, mask in images:
-        for top, chances in blended(pixels, look, _SIDE * 2, 64):
+        for top, chances in blended(pixels, look, _TILE, _OVERLAP):
             bins = np.minimum(((1 - chances[0]) * _BINS).astype(np.intp), _BINS - 1)
             truth = mask[top : top + len(bins)]
             for damaged in (0, 1):
@@ -215,7 +217,7 @@ def _best(counts: NDArray[np.int64]) -> tuple[float, float]:
 def _mapped(
     pixels: NDArray[np.uint8], look: Callable[[NDArray[np.uint8]], NDArray[np.float32]], min_score: float
 ) -> NDArray[np.uint8]:
-    return np.vstack([classes_at(chances, min_score) for _, chances in blended(pixels, look, _SIDE * 2, 64)])
+    return np.vstack([classes_at(chances, min_score) for _, chances in blended(pixels, look, _TILE, _OVERLAP)])
 
 
 def damage_figures(

@@ -20,7 +20,7 @@ __all__ = ["OnnxDescription", "convolutions", "describe", "with_metadata"]
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 _MODEL_GRAPH, _MODEL_METADATA = 7, 14
 _GRAPH_NODE, _GRAPH_WEIGHTS, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 5, 11, 12
-_NODE_INPUT, _NODE_OPERATOR = 1, 4
+_NODE_INPUT, _NODE_OUTPUT, _NODE_OPERATOR = 1, 2, 4
 _TENSOR_SIDES, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_BYTES = 1, 2, 8, 9
 _FLOAT = 1
 
@@ -77,7 +77,12 @@ def convolutions(data: bytes) -> list[tuple[NDArray[np.float32], NDArray[np.floa
     found = []
     for number, value in graph:
         node = _message(value) if number == _GRAPH_NODE else []
-        if any(key == _NODE_OPERATOR and _text(told) == "Conv" for key, told in node):
+        operators = [_text(told) for key, told in node if key == _NODE_OPERATOR]
+        if operators == ["Identity"]:  # so PyTorch writes weights that equal others, before they are used
+            names = dict(node)
+            if (same := named.get(_text(names[_NODE_INPUT]))) is not None:
+                named[_text(names[_NODE_OUTPUT])] = same
+        elif operators == ["Conv"]:
             names = [_text(told) for key, told in node if key == _NODE_INPUT]
             if len(names) != 3 or not {*names[1:]} <= set(named):
                 raise ValueError("a convolution without weights and bias")

@@ -17,7 +17,7 @@ from matcher.region_targets import IGNORED
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Example", "Turns", "View", "masked_part", "part_with", "stretched", "toned"]
+__all__ = ["Example", "Turns", "View", "lies_on_paper", "masked_part", "part_with", "stretched", "toned"]
 
 Turns = Literal["slight", "quarters", "any"]
 """How far things may be turned against those that are learned from: a few degrees, by right angles too, or at will."""
@@ -30,6 +30,24 @@ _SCALES = 1.35
 
 _SHOWN = 0.6
 """Share of a thing that a part must show of it for the thing to be looked for there."""
+
+_PRINTED, _MUCH = 0.6, 0.03
+"""Of the lightness of paper, what type and pictures have less of; and which share of such is much around a thing."""
+
+_TOLD = 0.4
+"""How much a thing that is laid down must show, of what it would on white."""
+
+_LAID = 0.9
+"""Share of a part that a thing may span which is laid down on it."""
+
+_HARSH = 0.4
+"""Share of the parts that look as if from a far worse, or other, scanner; what is pale is not to be seen on many."""
+
+_SWAPPED = 0.4
+"""Share of the parts of painted images with other colours: cracks and losses are the same in paint of any."""
+
+_REDRAWN = 0.15
+"""Share of the parts of painted images that are turned at will, larger or smaller."""
 
 _CELL = 4
 """Pixels for each cell of the classes."""
@@ -177,7 +195,8 @@ def part_with(
         )
         if value != IGNORED:
             boxes.append([kind, *shown])
-    return toned(pixels, rng), classes, np.array(boxes, np.float32).reshape(-1, 5)
+    seen_anew = toned(pixels, rng) if rng.random() < _HARSH else _relit(pixels, rng)
+    return seen_anew, classes, np.array(boxes, np.float32).reshape(-1, 5)
 
 
 def stretched(
@@ -211,6 +230,22 @@ def stretched(
     return toned(pixels, rng), np.array(boxes, np.float32).reshape(-1, 5)
 
 
+def lies_on_paper(example: Example, number: int) -> bool:
+    """Return whether there is hardly any type or picture around a thing: then none is likely to be under it."""
+    points = np.vstack(example.outlines[number])
+    high, wide = example.pixels.shape[:2]
+    wider = 12
+    low = np.clip(np.floor(points.min(axis=0)) - wider, 0, [wide, high]).astype(int)
+    top = np.clip(np.ceil(points.max(axis=0)) + wider + 1, 0, [wide, high]).astype(int)
+    if (top <= low).any():
+        return False
+    part = example.pixels[low[1] : top[1], low[0] : top[0]].max(axis=2)
+    inside = np.zeros(part.shape, np.uint8)
+    cv2.fillPoly(inside, [np.round(outline - low).astype(np.int32) for outline in example.outlines[number]], 1)
+    around = part[cv2.dilate(inside, np.ones((5, 5), np.uint8)) == 0]
+    return bool(around.size) and float((around < _PRINTED * np.percentile(around, 60)).mean()) < _MUCH
+
+
 def _laid_down(
     pixels: NDArray[np.uint8],
     seen: list[list[NDArray[np.float64]]],
@@ -223,7 +258,8 @@ def _laid_down(
     """Lay a thing of an example on a part, beside what is there; None if it is too large or there is no room.
 
     As much of it as is darker, or lighter, than what is usual around it is taken along: that is ink on the one paper as
-    on the other. A thing without outline is laid down straight, as its box would otherwise say too much.
+    on the other. What it was printed over would be, too, so that only what `lies_on_paper` is fit for it. A thing
+    without outline is laid down straight, as its box would otherwise say too much.
     """
     side = len(pixels)
     points = np.vstack(example.outlines[number])
@@ -232,8 +268,6 @@ def _laid_down(
     margin = 4
     span = float((high - low).max()) + 2 * margin
     room = math.ceil(span * (1.5 if exact else 1.1) * _SCALES)
-    if room > 0.8 * side:
-        return None
     middle = (low + high) / 2
     view = View.drawn(rng, (float(middle[0]), float(middle[1])), room, turns if exact else "slight", mirrored)
     outlines = [view.points(outline) for outline in example.outlines[number]]
@@ -241,25 +275,35 @@ def _laid_down(
     inside = np.zeros((room, room), np.uint8)
     cv2.fillPoly(inside, [np.round(outline).astype(np.int32) for outline in outlines], 255)
     soft = cv2.GaussianBlur(cv2.dilate(inside, np.ones((5, 5), np.uint8)), (0, 0), 1.5).astype(np.float32) / 255
+    around = (cv2.dilate(inside, np.ones((15, 15), np.uint8)) > 0) & (inside == 0)
+    paper = np.percentile(cut[around], 60, axis=0).clip(40, 255)
     corners = np.vstack(outlines)
     first, last = corners.min(axis=0), corners.max(axis=0)
+    start = np.clip(np.floor(first) - margin, 0, room).astype(int)
+    size = np.clip(np.ceil(last) + margin + 1, 0, room).astype(int) - start
+    if size.max() > _LAID * side:
+        return None
     for _ in range(6):
-        place = np.array([rng.uniform(0, side - room), rng.uniform(0, side - room)]).astype(int)
-        box = np.concatenate([first + place, last + place])
+        place = np.array([rng.uniform(0, side - size[0]), rng.uniform(0, side - size[1])]).astype(int)
+        moved = place - start
+        box = np.concatenate([first + moved, last + moved])
         others = [np.vstack(one) for one in seen]
         if not any(_touch(box, one) for one in others):
             break
     else:
         return None
-    x, y = place.tolist()
-    ground = pixels[y : y + room, x : x + room].astype(np.float32)
-    around = (cv2.dilate(inside, np.ones((15, 15), np.uint8)) > 0) & (inside == 0)
-    paper = np.percentile(cut[around], 60, axis=0).clip(40, 255)
-    laid = ground * np.clip(cut / paper, 0, 1.15)
-    alpha = soft[..., None]
+    taken = slice(start[1], start[1] + size[1]), slice(start[0], start[0] + size[0])
+    covered = slice(place[1], place[1] + size[1]), slice(place[0], place[0] + size[0])
+    ground = pixels[covered].astype(np.float32)
+    ink = np.clip(cut[taken] / paper, 0, 1.15)
+    laid = ground * ink
+    within = inside[taken] > 0
+    if np.abs(laid - ground)[within].mean() < _TOLD * 255 * np.abs(1 - ink)[within].mean():
+        return None  # on the black beside a page nothing is to be seen of it
+    alpha = soft[taken][..., None]
     merged = pixels.copy()
-    merged[y : y + room, x : x + room] = np.clip(ground * (1 - alpha) + laid * alpha + 0.5, 0, 255).astype(np.uint8)
-    return merged, [outline + place for outline in outlines], exact
+    merged[covered] = np.clip(ground * (1 - alpha) + laid * alpha + 0.5, 0, 255).astype(np.uint8)
+    return merged, [outline + moved for outline in outlines], exact
 
 
 def _touch(box: NDArray[np.float64], points: NDArray[np.float64]) -> bool:
@@ -296,10 +340,56 @@ def masked_part(
     turns: Turns,
     mirrored: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw a part of an image around a place, with the classes of its pixels; what lies beside it is `IGNORED`."""
-    view = View.drawn(rng, centre, side, turns, mirrored)
-    classes = np.asarray(view.pixels(mask, side, IGNORED, nearest=True), np.uint8)
-    return toned(np.asarray(view.pixels(pixels, side), np.uint8), rng), classes
+    """Draw a part of an image around a place, with the classes of its pixels; what lies beside it is `IGNORED`.
+
+    Most parts are pixels as they are, turned by right angles at most: what is one pixel broad is no longer where its
+    mask has it when both are drawn anew, and how sharp it is tells it from what is in the picture. The others are as of
+    `View.drawn`. Light and colours change, sharpness hardly does.
+    """
+    if rng.random() < _REDRAWN:
+        view = View.drawn(rng, centre, side, turns, mirrored)
+        classes = np.asarray(view.pixels(mask, side, IGNORED, nearest=True), np.uint8)
+        return _relit(np.asarray(view.pixels(pixels, side), np.uint8), rng, _SWAPPED), classes
+    high, wide = mask.shape
+    left, top = (
+        int(np.clip(round(middle - side / 2), 0, max(0, length - side)))
+        for middle, length in zip(centre, (wide, high), strict=True)
+    )
+    part, classes = pixels[top : top + side, left : left + side], mask[top : top + side, left : left + side]
+    below, beside = side - part.shape[0], side - part.shape[1]
+    if below or beside:
+        part = np.asarray(cv2.copyMakeBorder(part, 0, below, 0, beside, cv2.BORDER_CONSTANT), np.uint8)
+        edge = cv2.copyMakeBorder(classes, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=[IGNORED])
+        classes = np.asarray(edge, np.uint8)
+    quarters = 0 if turns == "slight" else int(rng.integers(4))
+    part, classes = np.rot90(part, quarters), np.rot90(classes, quarters)
+    if mirrored and rng.random() < 0.5:
+        part, classes = part[:, ::-1], classes[:, ::-1]
+    return _relit(np.ascontiguousarray(part), rng, _SWAPPED), np.ascontiguousarray(classes)
+
+
+def _relit(pixels: NDArray[np.uint8], rng: np.random.Generator, swapped: float = 0.0) -> NDArray[np.uint8]:
+    """Return an image in other light, with a little grain; its channels `swapped` so often."""
+    values = pixels.astype(np.float32) / 255
+    chance = rng.random()
+    if chance < 0.2:
+        values = _greyed(values)
+    elif chance < 0.2 + swapped:
+        values = values[..., rng.permutation(3)]
+    values = np.clip(_contrasted(values, rng), 0, 1) * rng.uniform(0.88, 1.08, 3).astype(np.float32)
+    values = np.clip(values, 0, 1) ** np.float32(math.exp(rng.uniform(-0.3, 0.3)))
+    if rng.random() < 0.3:
+        values = values + rng.normal(0, rng.uniform(0.003, 0.02), (*values.shape[:2], 1)).astype(np.float32)
+    return np.asarray(np.clip(values * 255 + 0.5, 0, 255), np.uint8)
+
+
+def _greyed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.repeat(values @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2)
+
+
+def _contrasted(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    middle, contrast, light = float(values.mean()), rng.uniform(0.7, 1.25), rng.uniform(-0.1, 0.1)
+    return np.asarray((values - middle) * contrast + middle + light, np.float32)
 
 
 def toned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -307,15 +397,14 @@ def toned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     high, wide = pixels.shape[:2]
     values = pixels.astype(np.float32) / 255
     if rng.random() < 0.2:
-        values = np.repeat(values @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2)
+        values = _greyed(values)
     else:
         values *= rng.uniform(0.88, 1.08, 3).astype(np.float32)  # paper and lamps
     if rng.random() < 0.4:  # light that falls from one side
         slope = rng.uniform(-0.2, 0.2, 2)
         ramp = slope[0] * np.linspace(-1, 1, high)[:, None] + slope[1] * np.linspace(-1, 1, wide)
         values *= (1 + ramp[..., None]).astype(np.float32)
-    middle, contrast, light = float(values.mean()), rng.uniform(0.7, 1.25), rng.uniform(-0.1, 0.1)
-    values = np.asarray(np.clip((values - middle) * contrast + middle + light, 0, 1), np.float32)
+    values = np.clip(_contrasted(values, rng), 0, 1)
     values **= math.exp(rng.uniform(-0.3, 0.3))
     chance = rng.random()
     if chance < 0.3:

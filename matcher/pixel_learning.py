@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from matcher.augmentation import masked_part
-from matcher.region_learning import SmallLearner, exported
+from matcher.pixel_model import PixelModel, start_pixels_from
+from matcher.region_learning import AveragedLearner, another_network, exported
 from matcher.region_losses import pixel_losses
-from matcher.region_model import PixelModel, is_of_pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ __all__ = ["PixelLearner"]
 _DAMAGED = 0.7
 """Share of the parts that are drawn around a damaged pixel; the others are from anywhere."""
 
-_WEIGHT = 4.0
+_WEIGHT = 2.0
 """Of damaged pixels in the loss: there are few."""
 
 _OVERLAP = 4.0
@@ -37,7 +37,7 @@ _PLACES = 20_000
 """Damaged pixels of an image and class that are remembered to be drawn around."""
 
 
-class PixelLearner(SmallLearner):
+class PixelLearner(AveragedLearner):
     """Learns the classes of pixels from parts of painted images.
 
     Parameters
@@ -46,8 +46,9 @@ class PixelLearner(SmallLearner):
         RGB, and the class of each pixel: 0 none, `matcher.region_targets.IGNORED` where nothing is to be learned.
     classes : sequence of str
         Names of the classes from 1 on.
-    schedule, start
-        As of `SmallLearner`.
+    schedule : Schedule
+    start : sequence of (array, array)
+        As of `matcher.pixel_model.start_pixels_from`; nothing to begin with nothing.
     """
 
     def __init__(
@@ -58,7 +59,13 @@ class PixelLearner(SmallLearner):
         start: Sequence[tuple[NDArray, NDArray]] = (),
     ) -> None:
         torch.manual_seed(schedule.seed)
-        super().__init__(PixelModel(len(classes) + 1, normed=not is_of_pixels(start), anew=not start), schedule, start)
+        model = PixelModel(len(classes) + 1, normed=not start)
+        if start:
+            try:
+                start_pixels_from(model, start)
+            except ValueError as error:
+                raise another_network(error) from error
+        super().__init__(model, [(list(model.parameters()), 1.0)], schedule)
         self._images = images
         rng = np.random.default_rng(schedule.seed)
         self._places: list[list[tuple[int, NDArray[np.intp]]]] = []
@@ -75,12 +82,10 @@ class PixelLearner(SmallLearner):
             raise ValueError("there is nothing to learn from")
         self._weights = [1.0] + [_WEIGHT] * len(classes)
 
-    _fixed = ()
-
     def learn(self, step: int) -> dict[str, float]:
         """Learn from one batch, and return the losses by name."""
         pixels, classes = self._batch(self._drawn, step)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+        with self._brief():
             said = self._model(self._pixels(pixels))
         entropy, overlap = pixel_losses(said, classes, self._weights)
         self._take_step(step, entropy + _OVERLAP * overlap)
@@ -114,7 +119,7 @@ class PixelLearner(SmallLearner):
         -------
         float32, shape (classes + 1, h, w)
         """
-        with torch.no_grad():
+        with torch.no_grad(), self._brief():
             said = self._mean(self._pixels(torch.from_numpy(pixels)[None].to(self.device)))
         return np.asarray(said.float().softmax(dim=1)[0].cpu().numpy(), np.float32)
 

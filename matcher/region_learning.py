@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from matcher.augmentation import part_with
+from matcher.augmentation import lies_on_paper, part_with
 from matcher.errors import InputError
 from matcher.networks import device
 from matcher.region_losses import LOSSES, average, losses
-from matcher.region_model import COARSE, FINE, STRIDE, PixelModel, RegionModel, start_from
+from matcher.region_model import COARSE, FINE, STRIDE, RegionModel, start_from
 from matcher.region_reading import Said, prepared
 from matcher.region_targets import assigned
 from matcher.trained import detections_said
@@ -35,13 +35,16 @@ if TYPE_CHECKING:
     from matcher.images import Scan
     from matcher.schedule import Schedule
 
-__all__ = ["AveragedLearner", "RegionLearner", "SmallLearner", "exported"]
+__all__ = ["AveragedLearner", "RegionLearner", "another_network", "exported"]
 
 _THINGS = 0.5
 """Share of the parts that are drawn around a thing; the others are from anywhere."""
 
-_GUESTS = 0.5
+_GUESTS = 0.7
 """Share of the parts on which a thing of another image is laid down."""
+
+_TRIED = 400
+"""Things of a class, at most, that are looked at whether they can be laid down."""
 
 _CLIPPED = 5.0
 """Greatest norm of the gradient."""
@@ -52,6 +55,12 @@ _KEEP = 0.98
 _BODY_NAMES = ("stem", "down", "lower", "up")
 _BODY = 0.4
 """Learning rate of what is known of pages already, of that of what says the classes."""
+
+_FIXED = ("stem", "down.0")
+"""What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
+
+_SHORT = ("avx512_bf16", "amx_bf16")
+"""What processors call it that they multiply numbers of 16 bits, twice as many at a time."""
 
 
 class AveragedLearner:
@@ -73,6 +82,13 @@ class AveragedLearner:
         self._mean = copy.deepcopy(self._model).eval()
         told: list[dict[str, Any]] = [{"params": weights, "share": share} for weights, share in groups if weights]
         self._optimizer = torch.optim.AdamW(told, lr=schedule.rate, weight_decay=0.01)
+
+    def _brief(self) -> torch.autocast:
+        """Return within what the network is run: numbers of 16 bits where that is faster."""
+        able = (
+            getattr(torch.cpu, "get_capabilities", dict)() if self.device == "cpu" else {"cuda": self.device == "cuda"}
+        )
+        return torch.autocast(self.device, torch.bfloat16, enabled=any(able.get(name) for name in ("cuda", *_SHORT)))
 
     def _take_step(self, step: int, loss: Tensor) -> None:
         for group in self._optimizer.param_groups:
@@ -124,39 +140,7 @@ class AveragedLearner:
         return (batch.permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-class SmallLearner(AveragedLearner):
-    """Learns with the small network.
-
-    Parameters
-    ----------
-    model : RegionModel or PixelModel
-    schedule : Schedule
-    start : sequence of (array, array)
-        As of `matcher.region_model.start_from`; nothing to begin with nothing.
-    """
-
-    _fixed: tuple[str, ...] = ("stem", "down.0")
-    """What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
-
-    def __init__(
-        self, model: RegionModel | PixelModel, schedule: Schedule, start: Sequence[tuple[NDArray, NDArray]]
-    ) -> None:
-        if start:
-            try:
-                start_from(model, start)
-            except ValueError as error:
-                raise InputError(
-                    f"the network to start from is another ({error}); name one that calque trained"
-                ) from error
-            for name, weights in model.named_parameters():
-                weights.requires_grad_(not name.startswith(self._fixed))
-        known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
-        body = [weights for name, weights in known if name.startswith(_BODY_NAMES)]
-        heads = [weights for name, weights in known if not name.startswith(_BODY_NAMES)]
-        super().__init__(model, [(body, _BODY if start else 1.0), (heads, 1.0)], schedule)
-
-
-class RegionLearner(SmallLearner):
+class RegionLearner(AveragedLearner):
     """Learns regions from parts of annotated images.
 
     Parameters
@@ -168,8 +152,9 @@ class RegionLearner(SmallLearner):
     classes : sequence of str
     long_side : int
         Pixels of the long side at which whole images are looked at.
-    schedule, start
-        As of `SmallLearner`.
+    schedule : Schedule
+    start : sequence of (array, array)
+        As of `matcher.region_model.start_from`; nothing to begin with nothing.
     """
 
     def __init__(
@@ -182,21 +167,37 @@ class RegionLearner(SmallLearner):
         start: Sequence[tuple[NDArray, NDArray]] = (),
     ) -> None:
         torch.manual_seed(schedule.seed)
-        super().__init__(RegionModel(len(classes) + 1, len(classes)), schedule, start)
+        model = RegionModel(len(classes) + 1, len(classes))
+        if start:
+            try:
+                start_from(model, start)
+            except ValueError as error:
+                raise another_network(error) from error
+            for name, weights in model.named_parameters():
+                weights.requires_grad_(not name.startswith(_FIXED))
+        known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
+        body = [weights for name, weights in known if name.startswith(_BODY_NAMES)]
+        heads = [weights for name, weights in known if not name.startswith(_BODY_NAMES)]
+        super().__init__(model, [(body, _BODY if start else 1.0), (heads, 1.0)], schedule)
         self._examples, self._classes, self._long_side = examples, tuple(classes), long_side
         self._places = [
             [(i, int(j)) for i, kinds in enumerate(things) for j in np.flatnonzero(kinds == kind)]
             for kind in range(len(classes))
         ]
-        self._known = [kind for kind, places in enumerate(self._places) if places]
-        if not self._known:
+        self._places = [places for places in self._places if places]
+        if not self._places:
             raise ValueError("there is nothing to learn from")
         self._weights = [1.0] + [2.0] * len(classes)
+        rng = np.random.default_rng(schedule.seed)
+        tried = [[places[i] for i in rng.permutation(len(places))[:_TRIED]] for places in self._places]
+        fit = [[(i, j) for i, j in sorted(places) if lies_on_paper(examples[i](), j)] for places in tried]
+        # Of a class that never lies on bare paper, what covers its ground is more likely than what lets it through.
+        self._guests = [places or own for places, own in zip(fit, self._places, strict=True)]
 
     def learn(self, step: int) -> dict[str, float]:
         """Learn from one batch, and return the losses by name."""
         pixels, *targets = self._batch(self._drawn, step)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+        with self._brief():
             outputs = self._model(self._pixels(pixels))
         parts = losses(outputs, targets, self._weights)
         self._take_step(step, parts.sum())
@@ -205,13 +206,13 @@ class RegionLearner(SmallLearner):
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray, ...]:
         on: int | None = None
         if rng.random() < _THINGS:
-            image, on = self._thing(rng)
+            image, on = _thing(rng, self._places)
         else:
             image = int(rng.integers(len(self._examples)))
         schedule = self.schedule
         guest = None
         if rng.random() < _GUESTS:
-            other, number = self._thing(rng)
+            other, number = _thing(rng, self._guests)
             guest = self._examples[other](), number
         pixels, classes, boxes = part_with(
             self._examples[image](),
@@ -225,15 +226,10 @@ class RegionLearner(SmallLearner):
         targets = [array for cell in (FINE, COARSE) for array in assigned(boxes, classes, cell, pixels.shape)]
         return (pixels, classes, *targets)
 
-    def _thing(self, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw an example and a thing on it, each class as likely."""
-        places = self._places[self._known[int(rng.integers(len(self._known)))]]
-        return places[int(rng.integers(len(places)))]
-
     def detect(self, scan: Scan) -> list[Detection]:
         """Return what the averaged network finds on a scan, with raw scores, however unsure."""
         pixels, wide, high = prepared(scan.pixels, self._long_side)
-        with torch.no_grad():
+        with torch.no_grad(), self._brief():
             said = self._mean(self._pixels(torch.from_numpy(pixels)[None].to(self.device)))
         maps = Said(*(output[0].float().cpu().numpy() for output in said))
         return detections_said(maps, (wide, high), scan, self._classes, 0.0)
@@ -241,6 +237,17 @@ class RegionLearner(SmallLearner):
     def export(self) -> bytes:
         """Return the averaged network as an ONNX model for images of any size."""
         return exported(self._mean, ["classes", "fine", "coarse"])
+
+
+def _thing(rng: np.random.Generator, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[int, int]:
+    """Draw an example and a thing on it, each class as likely."""
+    of_kind = places[int(rng.integers(len(places)))]
+    return of_kind[int(rng.integers(len(of_kind)))]
+
+
+def another_network(error: ValueError) -> InputError:
+    """Return the error that weights to start from are those of another network."""
+    return InputError(f"the network to start from is another ({error}); name one that calque trained")
 
 
 def _laid_out(model: nn.Module, device: str) -> nn.Module:

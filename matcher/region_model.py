@@ -2,13 +2,12 @@
 
 A U-Net of plain residual blocks: five halvings, a pyramid back up to a quarter of the size. From the quarter-size map
 it says the class of each pixel; from there and from the sixteenth-size map, for small and for large things, the box
-that a pixel lies in, by its distances to the four edges (FCOS, Tian et al. 2019). `PixelModel` goes on up to the full
-size and says the class of each pixel only.
+that a pixel lies in, by its distances to the four edges (FCOS, Tian et al. 2019). For single pixels there is
+`matcher.pixel_model`.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, cast
 
@@ -21,7 +20,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["COARSE", "FINE", "STRIDE", "PixelModel", "RegionModel", "is_of_pixels", "parameters", "start_from"]
+__all__ = [
+    "COARSE",
+    "FINE",
+    "STRIDE",
+    "RegionModel",
+    "Residual",
+    "convolution",
+    "parameters",
+    "start_from",
+    "take_convolutions",
+]
 
 FINE = 4
 COARSE = 16
@@ -36,12 +45,6 @@ _WIDTHS = (16, 32, 64, 104, 152)
 _DEPTHS = (0, 1, 2, 3, 3)
 """Residual blocks at each."""
 
-_FULL = 16
-"""Channels at the full size."""
-
-_LINES = ((1.0, 6, 1.0), (2.0, 6, 1.0), (1.4, 4, -1.0))
-"""What lines are looked for first: their breadth (deviation, in pixels), in how many directions, dark 1 or light -1."""
-
 _BOXES = re.compile(r"^(small|large)\.said\.")
 """Names of the weights that say boxes, too: their last five rows."""
 
@@ -52,10 +55,11 @@ _RARE = -4.0
 """Logit that a cell lies in a region, before anything is learned: they are rare."""
 
 
-def _conv(
+def convolution(
     wide: int, out: int, size: int = 3, stride: int = 1, dilation: int = 1, *, normed: bool, active: bool = True
 ) -> nn.Sequential:
-    padding = dilation * (size // 2)
+    """Return a convolution, normalised if asked, with what makes it bend."""
+    padding = dilation * ((size - 1) // 2)
     layers: list[nn.Module] = [
         nn.Conv2d(wide, out, size, stride, padding, dilation=dilation, bias=not normed),
         nn.BatchNorm2d(out) if normed else nn.Identity(),
@@ -63,13 +67,13 @@ def _conv(
     return nn.Sequential(*layers, nn.ReLU(True)) if active else nn.Sequential(*layers)
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
     """Two convolutions beside the identity."""
 
     def __init__(self, width: int, dilation: int = 1, *, normed: bool) -> None:
         super().__init__()
-        self.first = _conv(width, width, dilation=dilation, normed=normed)
-        self.second = _conv(width, width, dilation=dilation, normed=normed, active=False)
+        self.first = convolution(width, width, dilation=dilation, normed=normed)
+        self.second = convolution(width, width, dilation=dilation, normed=normed, active=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         return functional.relu(maps + self.second(self.first(maps)))
@@ -80,7 +84,7 @@ class _Boxes(nn.Module):
 
     def __init__(self, width: int, kinds: int, *, normed: bool) -> None:
         super().__init__()
-        self.shared = _conv(width, width, normed=normed)
+        self.shared = convolution(width, width, normed=normed)
         self.said = nn.Conv2d(width, kinds + 1 + 4, 1)
         with torch.no_grad():
             cast("Tensor", self.said.bias)[:kinds] = _RARE
@@ -94,23 +98,23 @@ class _Pyramid(nn.Module):
 
     def __init__(self, *, normed: bool, whole: bool) -> None:
         super().__init__()
-        self.stem = _conv(3, _WIDTHS[0], size=5, stride=2, normed=normed)
+        self.stem = convolution(3, _WIDTHS[0], size=5, stride=2, normed=normed)
         self.down = nn.ModuleList()
         for before, width, depth in zip(_WIDTHS, _WIDTHS[1:], _DEPTHS[1:], strict=False):
             deepest = width == _WIDTHS[-1]
-            blocks = [_Residual(width, dilation=2 if deepest and i else 1, normed=normed) for i in range(depth)]
-            self.down.append(nn.Sequential(_conv(before, width, stride=2, normed=normed), *blocks))
+            blocks = [Residual(width, dilation=2 if deepest and i else 1, normed=normed) for i in range(depth)]
+            self.down.append(nn.Sequential(convolution(before, width, stride=2, normed=normed), *blocks))
         self.whole: nn.Module | None = None
         if whole:
             width = _WIDTHS[-1]
             self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1), nn.ReLU(True))
         pairs = list(zip(_WIDTHS[:0:-1], _WIDTHS[-2:0:-1], strict=False))
         self.lower = nn.ModuleList([nn.Conv2d(deep, width, 1) for deep, width in pairs])
-        self.up = nn.ModuleList([_Residual(width, normed=normed) for _, width in pairs])
+        self.up = nn.ModuleList([Residual(width, normed=normed) for _, width in pairs])
 
-    def climbed(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return the maps at 1/2 and at 1/4 on the way down, at 1/16 and at 1/8 on the way up."""
-        half = maps = self.stem(2 * pixels - 1)
+    def climbed(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the map at 1/4 on the way down, and those at 1/16 and at 1/8 on the way up."""
+        maps = self.stem(2 * pixels - 1)
         levels = []
         for stage in self.down:
             maps = stage(maps)
@@ -122,7 +126,7 @@ class _Pyramid(nn.Module):
             maps = up(level + _doubled(lower(maps)))
             if level is levels[2]:
                 coarse = maps
-        return half, levels[0], coarse, maps
+        return levels[0], coarse, maps
 
     def quarter(self, fine: Tensor, maps: Tensor) -> Tensor:
         """Return the map at 1/4 on the way up."""
@@ -152,13 +156,13 @@ class RegionModel(_Pyramid):
     def __init__(self, classes: int, kinds: int, *, normed: bool = False, whole: bool = False) -> None:
         super().__init__(normed=normed, whole=whole)
         quarter = _WIDTHS[1]
-        self.classes = nn.Sequential(_conv(quarter, quarter, normed=normed), nn.Conv2d(quarter, classes, 1))
+        self.classes = nn.Sequential(convolution(quarter, quarter, normed=normed), nn.Conv2d(quarter, classes, 1))
         self.small = _Boxes(quarter, kinds, normed=normed)
         self.large = _Boxes(_WIDTHS[3], kinds, normed=normed)
 
     def deep(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the maps at 1/4 on the way down and at 1/8 on the way up, and what is said of large boxes."""
-        _, fine, coarse, maps = self.climbed(pixels)
+        fine, coarse, maps = self.climbed(pixels)
         return fine, maps, self.large(coarse)
 
     def shallow(self, fine: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -172,57 +176,6 @@ class RegionModel(_Pyramid):
         return classes, small, large
 
 
-class PixelModel(_Pyramid):
-    """Colour pixels in, the class of each out: for what is too thin for cells of four pixels, such as cracks.
-
-    ``forward`` takes what `RegionModel` takes and returns logits (n, classes, h, w), the background being the first.
-
-    Parameters
-    ----------
-    classes : int
-    normed : bool
-        Whether batches are normalised in what comes after the pyramid, whose maps are far stronger than pixels.
-    anew : bool
-        Whether they are in the pyramid, too, which then knows nothing.
-    """
-
-    def __init__(self, classes: int, *, normed: bool = True, anew: bool = False) -> None:
-        super().__init__(normed=anew, whole=False)
-        half = _WIDTHS[0]
-        self.halves = _conv(_WIDTHS[1], half, 1, normed=normed, active=False)
-        self.halfway = _Residual(half, normed=normed)
-        self.edges = _conv(3, _FULL, 7, normed=normed)
-        self.fulls = _conv(half, _FULL, 1, normed=normed, active=False)
-        self.full = _Residual(_FULL, normed=normed)
-        self.said = nn.Conv2d(_FULL, classes, 1)
-        with torch.no_grad():
-            cast("Tensor", self.edges[0].weight).copy_(_line_filters())
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        half, fine, _, maps = self.climbed(pixels)
-        maps = self.halfway(half + _doubled(self.halves(self.quarter(fine, maps))))
-        maps = self.full(self.edges(2 * pixels - 1) + _doubled(self.fulls(maps)))
-        return cast("Tensor", self.said(maps))
-
-
-def _line_filters() -> Tensor:
-    """Return filters that answer to lines: second derivatives of Gaussians across them, of the luma, (16, 3, 7, 7).
-
-    Cracks are lines: the network begins by seeing these, and learns which of them are cracks.
-    """
-    y, x = torch.meshgrid(torch.arange(-3.0, 4.0), torch.arange(-3.0, 4.0), indexing="ij")
-    filters = []
-    for sigma, many, sign in _LINES:
-        for number in range(many):
-            angle = torch.tensor(math.pi * number / many)
-            across, along = x * torch.cos(angle) + y * torch.sin(angle), y * torch.cos(angle) - x * torch.sin(angle)
-            kernel = (across**2 / sigma**2 - 1) * torch.exp(-(across**2) / (2 * sigma**2) - along**2 / 12)
-            kernel = kernel - kernel.mean()
-            filters.append(sign * kernel / kernel.abs().sum())
-    luma = torch.tensor([0.299, 0.587, 0.114])
-    return 4 * torch.stack(filters)[:, None] * luma[None, :, None, None]
-
-
 def _doubled(maps: Tensor) -> Tensor:
     return functional.interpolate(maps, scale_factor=2.0, mode="nearest")
 
@@ -232,12 +185,12 @@ def parameters(model: nn.Module) -> int:
     return sum(weights.numel() for weights in model.parameters())
 
 
-def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray, NDArray]]) -> None:
+def start_from(model: RegionModel, weights: Sequence[tuple[NDArray, NDArray]]) -> None:
     """Give a model the weights of one that was trained for other classes, but what says which these are.
 
     Parameters
     ----------
-    model : RegionModel or PixelModel
+    model : RegionModel
     weights : sequence of (array, array)
         Weight and bias of each convolution in the order in which they run: `matcher._onnx.convolutions` of an
         exported model, which has the normalisation of batches in them.
@@ -250,20 +203,10 @@ def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray,
     shapes = [weight.shape for weight, _ in weights]
     if not shapes or len(shapes[-1]) != 4:
         raise ValueError("no convolutions at its end")
-    known: RegionModel | PixelModel
-    if is_of_pixels(weights):
-        known = PixelModel(shapes[-1][0], normed=False)
-    else:
-        kinds = max(1, shapes[-1][0] - 5)
-        classes = next((shape[0] for shape in shapes[-3::-1] if shape[1:] == (_WIDTHS[1], 1, 1)), 1)
-        known = RegionModel(classes, kinds, whole=(_WIDTHS[-1], _WIDTHS[-1], 1, 1) in shapes)
-    order = _in_order(known)
-    if [tuple(convolution.weight.shape) for convolution in order] != shapes:
-        raise ValueError("its convolutions are not those of this network")
-    with torch.no_grad():
-        for convolution, (weight, bias) in zip(order, weights, strict=True):
-            convolution.weight.copy_(torch.from_numpy(weight))
-            cast("Tensor", convolution.bias).copy_(torch.from_numpy(bias))
+    kinds = max(1, shapes[-1][0] - 5)
+    classes = next((shape[0] for shape in shapes[-3::-1] if shape[1:] == (_WIDTHS[1], 1, 1)), 1)
+    known = RegionModel(classes, kinds, whole=(_WIDTHS[-1], _WIDTHS[-1], 1, 1) in shapes)
+    take_convolutions(known, weights)
     told = known.state_dict()
     own = model.state_dict()
     for name, values in own.items():
@@ -274,9 +217,21 @@ def start_from(model: RegionModel | PixelModel, weights: Sequence[tuple[NDArray,
             values[-5:] = told[name][-5:]
 
 
-def is_of_pixels(weights: Sequence[tuple[NDArray, NDArray]]) -> bool:
-    """Return whether the convolutions of an exported model are those of a `PixelModel`."""
-    return bool(weights) and weights[-1][0].shape[1] == _FULL
+def take_convolutions(model: nn.Module, weights: Sequence[tuple[NDArray, NDArray]]) -> None:
+    """Give a model that does not normalise batches weight and bias of each convolution, in the order in which they run.
+
+    Raises
+    ------
+    ValueError
+        If it has others.
+    """
+    order = _in_order(model)
+    if [tuple(one.weight.shape) for one in order] != [weight.shape for weight, _ in weights]:
+        raise ValueError("its convolutions are not those of this network")
+    with torch.no_grad():
+        for one, (weight, bias) in zip(order, weights, strict=True):
+            one.weight.copy_(torch.from_numpy(weight))
+            cast("Tensor", one.bias).copy_(torch.from_numpy(bias))
 
 
 def _in_order(model: nn.Module) -> list[nn.Conv2d]:

@@ -25,6 +25,7 @@ def _plain_tones() -> Iterator[None]:
     """Leave tones as they are, so that what is dark stays so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matcher.augmentation, "toned", lambda pixels, rng: pixels)
+        patch.setattr(matcher.augmentation, "_relit", lambda pixels, rng, swapped=0.0: pixels)
         yield
 
 
@@ -69,7 +70,7 @@ def test_a_thing_of_another_page_is_laid_down_beside_what_is_there():
             middle = pixels[round((top + bottom) / 2), round((left + right) / 2)]
             assert middle.max() < 140
             assert classes[round((top + bottom) / 8), round((left + right) / 8)] == 1
-    assert laid >= 15
+    assert laid >= 12  # not on the black beside the page
 
 
 def test_what_is_cut_off_is_not_learned():

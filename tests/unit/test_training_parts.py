@@ -41,16 +41,13 @@ def test_no_seam_where_tiles_know_less_at_their_edges():
 
 def test_the_network_starts_from_what_it_knows_of_pages():
     torch = pytest.importorskip("torch")
-    from matcher.region_model import PixelModel, RegionModel, start_from
+    from matcher.region_model import RegionModel, start_from
 
     known = convolutions(WEIGHTS.read_bytes())
     model = RegionModel(3, 2)
     start_from(model, known)
     assert torch.equal(model.stem[0].weight, torch.from_numpy(known[0][0]))
     assert float(model.small.said.bias[0].detach()) == -4.0  # kinds are not carried over
-    pixels = PixelModel(2)
-    start_from(pixels, known)
-    assert torch.equal(pixels.down[3][3].second[0].weight, model.down[3][3].second[0].weight)
     with pytest.raises(ValueError, match="not those"):
         start_from(model, known[1:])
 
@@ -59,17 +56,24 @@ def test_the_network_in_torch_says_what_opencv_says():
     torch = pytest.importorskip("torch")
     import cv2
 
+    from matcher.pixel_model import PixelModel, start_pixels_from
     from matcher.region_learning import exported
-    from matcher.region_model import PixelModel
 
     torch.manual_seed(3)
     model = PixelModel(3).eval()
     pixels = np.random.default_rng(3).random((1, 3, 64, 96), np.float32)
-    net = cv2.dnn.readNetFromONNX(np.frombuffer(exported(model, ["classes"]), np.uint8))
+    data = exported(model, ["classes"])
+    net = cv2.dnn.readNetFromONNX(np.frombuffer(data, np.uint8))
     net.setInput(pixels)
+    again = PixelModel(3, normed=False)
+    start_pixels_from(again, convolutions(data))
     with torch.no_grad():
         expected = model(torch.from_numpy(pixels)).numpy()
+        from_file = again(torch.from_numpy(pixels)).numpy()
     np.testing.assert_allclose(net.forward("classes"), expected, atol=1e-4)
+    np.testing.assert_allclose(from_file, expected, atol=1e-4)
+    with pytest.raises(ValueError, match="not those"):
+        start_pixels_from(again, convolutions(WEIGHTS.read_bytes()))
 
 
 def test_a_card_is_read_as_it_was_written():
