@@ -79,9 +79,9 @@ def convolutions(data: bytes) -> list[tuple[NDArray[np.float32], NDArray[np.floa
         node = _message(value) if number == _GRAPH_NODE else []
         operators = [_text(told) for key, told in node if key == _NODE_OPERATOR]
         if operators == ["Identity"]:  # so PyTorch writes weights that equal others, before they are used
-            names = dict(node)
-            if (same := named.get(_text(names[_NODE_INPUT]))) is not None:
-                named[_text(names[_NODE_OUTPUT])] = same
+            ends = dict(node)
+            if (same := named.get(_text(ends[_NODE_INPUT]))) is not None:
+                named[_text(ends[_NODE_OUTPUT])] = same
         elif operators == ["Conv"]:
             names = [_text(told) for key, told in node if key == _NODE_INPUT]
             if len(names) != 3 or not {*names[1:]} <= set(named):

@@ -370,7 +370,7 @@ def masked_part(
 
 def _relit(pixels: NDArray[np.uint8], rng: np.random.Generator, swapped: float = 0.0) -> NDArray[np.uint8]:
     """Return an image in other light, with a little grain; its channels `swapped` so often."""
-    values = pixels.astype(np.float32) / 255
+    values: NDArray = pixels.astype(np.float32) / 255
     chance = rng.random()
     if chance < 0.2:
         values = _greyed(values)
@@ -383,11 +383,11 @@ def _relit(pixels: NDArray[np.uint8], rng: np.random.Generator, swapped: float =
     return np.asarray(np.clip(values * 255 + 0.5, 0, 255), np.uint8)
 
 
-def _greyed(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _greyed(values: NDArray) -> NDArray:
     return np.repeat(values @ np.array([[0.299], [0.587], [0.114]], np.float32), 3, axis=2)
 
 
-def _contrasted(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def _contrasted(values: NDArray, rng: np.random.Generator) -> NDArray:
     middle, contrast, light = float(values.mean()), rng.uniform(0.7, 1.25), rng.uniform(-0.1, 0.1)
     return np.asarray((values - middle) * contrast + middle + light, np.float32)
 
@@ -395,7 +395,7 @@ def _contrasted(values: NDArray[np.float32], rng: np.random.Generator) -> NDArra
 def toned(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return an image as another scanner might have seen it: light, paper, colour, sharpness, grain, compression."""
     high, wide = pixels.shape[:2]
-    values = pixels.astype(np.float32) / 255
+    values: NDArray = pixels.astype(np.float32) / 255
     if rng.random() < 0.2:
         values = _greyed(values)
     else:
