@@ -10,7 +10,7 @@ INPUTS := pyproject.toml constraints.txt
 WEB := webui/static/index.html
 PAGE := $(wildcard webui/frontend/*.json webui/frontend/*.mjs) $(shell find webui/frontend/src -type f)
 
-.PHONY: demo test lint types web docs clean
+.PHONY: demo test lint types web docs site clean
 
 demo: $(RUN)
 	$(BIN)/calque demo
@@ -32,6 +32,11 @@ types: $(DEV)
 
 docs: $(DEV)
 	$(BIN)/python docs/make_cli_docs.py
+
+# Into build/site; a link that leads nowhere is an error.
+site: $(DEV)
+	$(BIN)/python -c 'import mkdocs, material' 2>/dev/null || $(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 clean:
 	rm -rf build dist calque.egg-info webui/static webui/frontend/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov

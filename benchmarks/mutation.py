@@ -53,12 +53,10 @@ TESTS = {
     "matcher/significance.py": ["tests/unit/test_significance.py", "tests/unit/test_geometry.py"],
     "index/postings.py": ["tests/unit/test_postings.py"],
     "index/store.py": [
-        "tests/crash/test_concurrency.py",
         "tests/unit/test_store.py",
-        "tests/unit/test_backup.py",
         "tests/unit/test_annotations.py",
+        "tests/unit/test_backup.py",
         "tests/crash/test_corruption.py",
-        "tests/property/test_store_model.py",
     ],
 }
 """Modules, and the tests that a mutant of each has to face, the quickest first."""

@@ -15,7 +15,7 @@ from cli.main import COMMANDS, calque
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 command_line_docs = runpy.run_path(str(REPOSITORY / "docs" / "make_cli_docs.py"))["command_line_docs"]
-GUIDES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+GUIDES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
 
 
 def calls_of_calque(text: str) -> list[list[str]]:

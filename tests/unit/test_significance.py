@@ -45,10 +45,21 @@ def test_a_wider_law_and_a_higher_mean_make_less_sure():
         assert log_tail(count, 2.0, narrow) < log_tail(count, 2.0, higher)
 
 
-@pytest.mark.parametrize("wrong", [{"chance": 0.0}, {"base": -1.0}, {"dispersion": 1.0}, {"weighed": math.nan}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"chance": 0.0}, {"chance": 1.0}, {"base": 0.0}, {"share": -0.1}, {"dispersion": 1.0}, {"weighed": math.nan},
+        {"weighed": 0.0}, {"weighed": 1.1}, {"base": math.inf},
+    ],
+)  # fmt: skip
 def test_numbers_that_are_no_law_are_refused(wrong):
     with pytest.raises(ValueError, match="no law of chance"):
         replace(SHIPPED_LAW, **wrong)
+
+
+def test_numbers_at_the_bounds_of_a_law_are_taken():
+    bounds = replace(SHIPPED_LAW, share=0.0, weighed=1.0)
+    assert log_tail(9, 5.0, bounds) == log_tail(9, 50.0, bounds)  # what is expected counts for nothing
 
 
 def agreement(compared: np.ndarray, inliers: np.ndarray) -> Agreement:
