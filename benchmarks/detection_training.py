@@ -129,7 +129,8 @@ def _said(line: str) -> None:
 
 
 def _stamps(folder: Path, part: str, seed: int, asked: dict[str, Any] | None) -> dict[str, Any]:
-    annotated = read_annotated(stamp_folder(folder / "learned", "dev", _LEARNED, seed))
+    learned = folder / "learned"
+    annotated = read_annotated(stamp_folder(learned, "dev", _LEARNED, seed) if asked else learned / "stamps.json")
     skip = _LEARNED if part == "dev" else 0
     truth = read_annotated(stamp_folder(folder / part, part, _MEASURED, seed, skip))
     path = folder / "stamps.onnx"
@@ -165,7 +166,8 @@ def _course(path: Path) -> dict[str, Any]:
 
 
 def _cracks(folder: Path, part: str, seed: int, asked: dict[str, Any] | None) -> dict[str, Any]:
-    painted = find_painted(crack_folder(folder / "learned", "learned", _PAINTED, seed))
+    learned = folder / "learned"
+    painted = find_painted(crack_folder(learned, "learned", _PAINTED, seed) if asked else learned)
     truth = find_painted(crack_folder(folder / part, part, _MAPPED, seed))
     path = folder / "cracks.onnx"
     if asked:
