@@ -114,6 +114,18 @@ def rows(answers: Sequence[tuple[str, Answer]]) -> list[dict[str, Any]]:
     return made
 
 
+def by_origin(answers: Sequence[tuple[str, Answer]]) -> list[dict[str, Any]]:
+    """Return, for the queries from each collection and from all but ``various/``, observed / claimed at each claim."""
+    chosen = {name: [pair for pair in answers if pair[0] == name] for name in sorted({name for name, _ in answers})}
+    chosen["all but various"] = [pair for pair in answers if pair[0] != "various"]
+    return [
+        {"queries from": name, "searches": len(some)}
+        | {f"{row['claimed a search']:g}": row["observed / claimed"] for row in rows(some)}
+        for name, some in chosen.items()
+        if some
+    ]
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the benchmark on the command-line arguments `words`, return the exit status."""
     parser = arguments("Compare hits by chance with what was claimed.", dataset=False)
@@ -138,6 +150,8 @@ def main(words: Sequence[str] | None = None) -> int:
     printed = rows(answers)
     print(f"part {options.part}: {len(answers)} searches for what is not there; {about}\n")
     print(table(printed))
+    apart = by_origin(answers)
+    print(f"\nobserved / claimed, by where the queries are from\n{table(apart)}")
     hits = sorted(
         (hit.false_alarms, answer.id, hit.image, str(answer.image)) for _, answer in answers for hit in answer.hits
     )
@@ -145,7 +159,10 @@ def main(words: Sequence[str] | None = None) -> int:
         if alarms <= 0.01:
             print(f"query {name} of {asked} -> {image} at {alarms:.2g}")
     seconds = spread([answer.seconds - answer.extraction for _, answer in answers])
-    report({"part": options.part, "machine": about, "claims": printed, "seconds": seconds, "hits": hits}, options.json)
+    report(
+        {"part": options.part, "machine": about, "claims": printed, "apart": apart, "seconds": seconds, "hits": hits},
+        options.json,
+    )
     return 0 if all(math.isfinite(row["observed / claimed"]) for row in printed) else 1
 
 
