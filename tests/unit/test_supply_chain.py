@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import TYPE_CHECKING
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from matcher.weights import WEIGHTS
 from tests.unit.test_surface import PACKAGES, REPOSITORY, sources, tree_of
@@ -62,19 +66,63 @@ def test_xml_is_parsed_without_entities_only(path: str) -> None:
     assert not parsing or any(name.startswith("defusedxml") for name in modules), parsing
 
 
-def test_every_dependency_is_pinned() -> None:
+def pins() -> set[str]:
+    lines = (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
+    return {canonicalize_name(line.partition("==")[0]) for line in lines if "==" in line}
+
+
+def test_every_dependency_is_pinned_and_what_it_needs_in_turn() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
-    wanted = [
-        *project["dependencies"],
-        *(line for extra in project["optional-dependencies"].values() for line in extra),
-    ]
-    names = {re.split(r"[^\w.-]", line)[0].lower().replace("_", "-") for line in wanted} - {"calque"}
-    pinned = {
-        line.partition("==")[0].strip().lower().replace("_", "-")
-        for line in (REPOSITORY / "constraints.txt").read_text("utf-8").splitlines()
-        if "==" in line
-    }
-    assert names <= pinned, names - pinned
+    extras = project["optional-dependencies"].values()
+    wanted = [*map(Requirement, [*project["dependencies"], *(line for extra in extras for line in extra)])]
+    names, seen = set(), set()
+    while wanted:
+        needed = wanted.pop()
+        if (needed.name, *sorted(needed.extras)) in seen:
+            continue
+        seen.add((needed.name, *sorted(needed.extras)))
+        names.add(canonicalize_name(needed.name))
+        try:
+            requires = distribution(needed.name).requires or []
+        except PackageNotFoundError:  # Of an extra that is not installed no more is known than its name.
+            continue
+        wanted += [
+            one
+            for one in map(Requirement, requires)
+            if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in ("", *needed.extras))
+        ]
+    assert names <= pins(), names - pins()
+
+
+def test_the_tools_that_make_installs_are_pinned() -> None:
+    lines = re.findall(r"pip install (.*-c constraints\.txt.*)", (REPOSITORY / "Makefile").read_text("utf-8"))
+    words = {word for line in lines for word in line.split() if re.fullmatch(r"[a-z][\w-]+", word)}
+    assert len(lines) == (REPOSITORY / "Makefile").read_text("utf-8").count("pip install")
+    assert {"pip-audit", "cyclonedx-bom"} <= words
+    assert words <= pins(), words - pins()
+
+
+HARMED = {"name": "pillow", "version": "9.0.0", "vulns": [{"id": "CVE-1", "fix_versions": ["9.0.1"]}]}
+SOUND = {"name": "click", "version": "8.5.1", "vulns": []}
+UNKNOWN = {"name": "click", "skip_reason": "Dependency not found on PyPI"}
+
+
+@pytest.mark.parametrize(
+    ("audited", "canary", "status", "told"),
+    [
+        ([SOUND], [HARMED], 0, "audited 1 versions: 0 known to be vulnerable"),
+        ([SOUND, HARMED], [HARMED], 1, "VULNERABLE: pillow 9.0.0: CVE-1, mended in 9.0.1"),
+        ([SOUND, UNKNOWN], [HARMED], 0, "not known to the service: click"),
+        ([UNKNOWN], [HARMED], 3, "NOT AUDITED: the service knows none of the versions"),
+        ([SOUND], [SOUND], 3, "NOT AUDITED"),
+        ([SOUND], [UNKNOWN], 3, "NOT AUDITED"),
+        ([], [], 3, "NOT AUDITED"),
+    ],
+)
+def test_an_audit_that_nobody_answered_is_none(audited: list[dict], canary: list[dict], status: int, told: str) -> None:
+    ended, lines = runpy.run_path(str(REPOSITORY / ".ci" / "audit.py"))["judged"](audited, canary)
+    assert ended == status
+    assert any(line.startswith(told) for line in lines)
 
 
 def test_what_is_downloaded_has_a_hash() -> None:
