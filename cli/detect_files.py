@@ -57,7 +57,7 @@ def export(
 
     Exit status: 0 done, 1 there is nothing to write, 2 wrong usage or failure.
 
-    \\b
+    \b
     Examples:
       calque detect export scans.calque > things.json
       calque detect export scans.calque --format label-studio --base-url https://library.example/ -o tasks.json
@@ -109,7 +109,7 @@ def import_(index: Path, path: Path, labels: str, form: Format) -> int:
 
     Exit status: 0 done, 1 some images are not in INDEX, 2 wrong usage or failure.
 
-    \\b
+    \b
     Examples:
       calque detect import scans.calque corrected.json
       calque detect import scans.calque things.csv --labels kite

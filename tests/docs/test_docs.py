@@ -65,7 +65,9 @@ def all_commands() -> list[str]:
 def test_every_command_is_documented_with_an_example(name: str) -> None:
     heading = "#" * (2 + name.count(" "))
     section = command_line_docs().split(f"\n{heading} calque {name}\n")[1].split("\n##")[0]
-    assert f"calque {name} " in section.split("Examples:")[1] or name == "demo"
+    examples = section.split("Examples:")[1]
+    assert f"calque {name} " in examples or name == "demo"
+    assert examples.startswith("\n    calque ")  # one a line, not run together
     assert "Usage: calque" in section
 
 
