@@ -17,10 +17,10 @@ PAGE := $(wildcard webui/frontend/*.json webui/frontend/*.mjs) $(shell find webu
 demo: $(RUN)
 	$(BIN)/calque demo
 
-# Where npm cannot be reached, the tests of the page are skipped and say so.
+# Where npm cannot be reached, the tests of the page are skipped and say so. OPTIONS are those of pytest, such as --cov.
 test: $(DEV)
 	-$(MAKE) --no-print-directory web
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile $(OPTIONS)
 
 web: $(WEB)
 
