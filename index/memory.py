@@ -99,5 +99,7 @@ def room_to_decode(pixels: int) -> Iterator[None]:
         return
     give_back_memory()
     # The lock of a file is freed when its holder is killed, which happens to those who take too much memory.
-    with waiting_lock(Path(tempfile.gettempdir()) / f"calque-{getpass.getuser()}-decoding"):
+    # A user by number: in a container it need not have a name.
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    with waiting_lock(Path(tempfile.gettempdir()) / f"calque-{user}-decoding"):
         yield

@@ -236,7 +236,10 @@ class _Walk:
 def _beside(name: str, path: Path) -> str:
     """Return the name of a file as found from the source `name`, which led to it."""
     start = posixpath.dirname(name)
-    relative = os.path.relpath(path, start or ".").replace(os.sep, "/")
+    try:
+        relative = os.path.relpath(path, start or ".").replace(os.sep, "/")
+    except ValueError:  # on another drive
+        return path.as_posix()
     return posixpath.normpath(posixpath.join(start, relative))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,3 +138,11 @@ def test_answers_name_images_as_they_are(desk: Path) -> None:
     assert answer["id"] == "é"
     assert answer["hits"][0]["image"] == f"{SCANS}/{NAMES[3]}"
     assert Path(answer["hits"][0]["image"]).is_file()
+
+
+def test_what_is_written_has_names_that_every_system_takes(desk: Path) -> None:
+    names = [path.name for path in desk.rglob("*")]
+    assert len(names) > 60
+    assert [
+        name for name in names if re.search(r'[<>:"\\|?*\x00-\x1f]|[. ]$|^(con|nul|aux|prn)(\.|$)', name, re.I)
+    ] == []
