@@ -56,9 +56,9 @@ def train(
     with another by `calque add --vocabulary`. Features other than sift are described by networks (docs/features.md) and
     need the extra: pip install 'calque[learned]'.
 
-    Then images of each SOURCE are looked for where they are not, to measure how much agrees by chance; the vocabulary
-    keeps it, and searches count their false alarms by it (docs/significance.md). That takes some hundred images, and
-    holds for images like these.
+    A third of the images, at most 250, are kept from training. They are looked for where they are not, to measure how
+    much agrees by chance; the vocabulary keeps it, and searches count their false alarms by it (docs/significance.md).
+    That takes some hundred images; with --no-calibrate all serve for training.
 
     \b
     Examples:
@@ -66,15 +66,16 @@ def train(
       calque add maps.calque maps/ --vocabulary maps.h5
       calque train fine.h5 scans/ --features xfeat --words 16384
     """
-    from index.calibrating import calibrated
+    from index.calibrating import calibrated, set_aside
     from index.training import train as train_vocabulary
 
     started = time.monotonic()
+    learnt, kept = set_aside(sources) if calibrate else (list(sources), [])
     with Progress("images", quiet=quiet) as progress:
-        trained = train_vocabulary(sources, vocabulary, features=features, words=words, progress=progress.update)
+        trained = train_vocabulary(learnt, vocabulary, features=features, words=words, progress=progress.update)
     if calibrate:
         with Progress("images and searches", quiet=quiet) as progress:
-            trained = calibrated(vocabulary, sources, progress=progress.update)
+            trained = calibrated(vocabulary, kept, progress=progress.update)
     if calibrate and trained.law is None:
         click.echo(
             "calque: too few images to measure what chance gives: expect more false alarms than claimed", err=True

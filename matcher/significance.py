@@ -13,7 +13,7 @@ How wide depends on the features and the words, so each vocabulary has a law of 
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,6 +64,14 @@ class Law:
             0 < self.chance < 1 and self.base > 0 and self.share >= 0 and self.dispersion > 1 and 0 < self.weighed <= 1
         ):
             raise ValueError(f"{self} is no law of chance")
+
+    def held_to(self, least: Law) -> Law:
+        """Return this law, but no bolder than another: `base`, `dispersion` and what a comparison adds to the mean are
+        at least the other's."""
+        share = max(self.share, least.share * least.chance / self.chance)
+        return replace(
+            self, base=max(self.base, least.base), share=share, dispersion=max(self.dispersion, least.dispersion)
+        )
 
 
 SHIPPED_LAW = Law(chance=0.0208, base=0.25, share=0.45, dispersion=1.5, weighed=2e-4)

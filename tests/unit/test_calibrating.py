@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from cli.train import train
 from index import calibrating
 from index.answers import Query
-from index.calibrating import Weighed, Weighing, calibrated, fitted_law, weigh_unrelated, window
+from index.calibrating import Weighed, Weighing, calibrated, fitted_law, set_aside, weigh_unrelated, window
 from index.search import search
 from index.store import Index
 from index.vocabulary import Vocabulary, bundled_vocabulary
-from matcher.significance import Law, expected_cells, log_tail
+from matcher.significance import SHIPPED_LAW, Law, expected_cells, log_tail
 from matcher.types import Region
 from tests.conftest import picture
 
@@ -39,16 +39,20 @@ def pictures(tmp_path: Path) -> Path:
 TRUE = Law(chance=0.04, base=0.6, share=1.1, dispersion=2.2, weighed=0.01)
 
 
+NARROW = Law(chance=0.03, base=0.05, share=0.2, dispersion=1.2, weighed=0.004)
+
+
 def weighing(law: Law, images: int, seed: int = 0) -> Weighing:
-    """Draw unrelated images after a law."""
+    """Draw unrelated images after a law, half of them as if for upright queries."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(images):
         compared = rng.integers(1, 9, rng.integers(5, 300))
         mean = law.base + law.share * expected_cells(compared, law.chance)
         beyond = rng.negative_binomial(mean / (law.dispersion - 1), 1 / law.dispersion)
-        found.append(Weighed(int(beyond) + 3, int(rng.binomial(compared.sum(), law.chance)), compared))
-    return Weighing(tuple(found), round(images / law.weighed))
+        agreed = int(rng.binomial(compared.sum(), law.chance))
+        found.append(Weighed(int(beyond) + 3, agreed, compared, len(found) % 2 == 0))
+    return Weighing(tuple(found), round(images / 2 / law.weighed))
 
 
 def test_the_law_that_images_follow_is_found_again():
@@ -57,6 +61,22 @@ def test_the_law_that_images_follow_is_found_again():
     assert law.chance == pytest.approx(TRUE.chance, rel=0.05)
     assert law.weighed == pytest.approx(TRUE.weighed)
     assert (law.share, law.dispersion) == (pytest.approx(TRUE.share, rel=0.1), pytest.approx(TRUE.dispersion, rel=0.1))
+
+
+def test_no_law_is_narrower_than_the_one_that_is_shipped():
+    law = fitted_law(weighing(NARROW, 1000))
+    assert law is not None
+    assert (law.base, law.dispersion) == (SHIPPED_LAW.base, SHIPPED_LAW.dispersion)
+    assert law.share * law.chance == pytest.approx(SHIPPED_LAW.share * SHIPPED_LAW.chance)
+    assert law == law.held_to(SHIPPED_LAW)
+    assert law.chance == pytest.approx(NARROW.chance, rel=0.05)
+    assert law.weighed == pytest.approx(NARROW.weighed)
+
+
+def test_a_search_has_three_relations_with_few_voters_and_one_with_many():
+    one = Weighed(3, 5, np.array([2, 1]))
+    assert Weighing((one, one, one, one), 100).share == pytest.approx(0.01)
+    assert Weighing((one, one, one._replace(upright=False)), 100).share == pytest.approx((0.02 + 3 * 0.01) / 4)
 
 
 def test_a_few_symmetrical_pictures_do_not_change_it():
@@ -85,6 +105,26 @@ def test_claims_made_by_it_hold_for_images_that_had_no_part():
 
 def test_too_few_images_tell_nothing():
     assert fitted_law(weighing(TRUE, calibrating.LEAST_WEIGHED - 1)) is None
+
+
+def test_what_is_measured_on_is_not_trained_on(pictures: Path, tmp_path: Path) -> None:
+    many = tmp_path / "many"
+    many.mkdir()
+    for number in range(20):
+        (many / f"{number}.png").write_bytes(b"")
+    (many / "notes.txt").write_text("no image")
+    learnt, kept = set_aside([str(many), str(pictures / "coins.png")])
+    assert (len(learnt), len(kept)) == (14, 7)
+    assert sorted([*learnt, *kept]) == sorted(map(str, [*many.glob("*.png"), pictures / "coins.png"]))
+    assert set_aside([str(many), str(pictures / "coins.png")]) == (learnt, kept)
+    two = [str(pictures / "coins.png"), str(pictures / "camera.png")]
+    assert set_aside(two) == (two, two)
+
+
+def test_of_very_many_images_most_are_trained_on(tmp_path: Path) -> None:
+    for number in range(800):
+        (tmp_path / f"{number}.png").touch()
+    assert tuple(map(len, set_aside([str(tmp_path)]))) == (550, 250)
 
 
 def test_windows_lie_inside():
@@ -118,12 +158,13 @@ def test_a_vocabulary_of_ones_own_is_measured_and_its_index_says_so(
     assert done[-1] == (8, 8)
     assert measured.law == Vocabulary.load(own).law == replace(TRUE, weighed=0.5)
     alarms = {}
-    for name, law in (("without", None), ("with", measured.law)):
+    for name, law in (("without", None), ("earlier", NARROW), ("with", measured.law)):
         replace(measured, law=law).save(own)
         with Index.create(tmp_path / name, vocabulary=own) as index:
             index.add([pictures], workers=0)
             assert index.calibrated == (law is not None)
-            assert ("elsewhere there are more" in index.caveat) == (law is not None)
+            assert ("an earlier calque" in index.caveat) == (law == NARROW)
+            assert bool(index.caveat) == (law != measured.law)
             (answer,) = search(index, [Query("", pictures / "camera.png")], relations=("same",))
             alarms[name] = answer.hits[0].false_alarms
     assert alarms["with"] > alarms["without"] > 0
@@ -135,7 +176,7 @@ def test_who_looks_for_mirror_images_weighs_no_twins(pictures: Path, tmp_path: P
     with Index.create(tmp_path / "pages") as index:
         index.add([pictures], workers=0)
         found = weigh_unrelated(index, 5)
-    assert found.asked == 5 * 2 * 4
+    assert found.asked == 5 * 4
     assert all(one.cells < 12 for one in found.weighed)
 
 

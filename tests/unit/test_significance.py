@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from matcher.geometry import LIMIT, Agreement, Signed, Tolerance, refine
-from matcher.significance import SHIPPED_LAW, Law, evidence, log_tail
+from matcher.significance import SHIPPED_LAW, Law, evidence, expected_cells, log_tail
 
 
 @pytest.mark.parametrize("expected", [0.1, 1.0, 3.7, 25.0])
@@ -55,6 +55,18 @@ def test_a_wider_law_and_a_higher_mean_make_less_sure():
 def test_numbers_that_are_no_law_are_refused(wrong):
     with pytest.raises(ValueError, match="no law of chance"):
         replace(SHIPPED_LAW, **wrong)
+
+
+def test_a_law_held_to_another_is_as_wide_and_keeps_what_is_wider():
+    narrow, wide = Law(0.03, 0.1, 0.2, 1.2, 0.01), Law(0.03, 0.7, 0.9, 3.0, 0.01)
+    assert wide.held_to(SHIPPED_LAW) == wide
+    held = narrow.held_to(SHIPPED_LAW)
+    assert held.held_to(SHIPPED_LAW) == held
+    assert (held.chance, held.weighed) == (0.03, 0.01)
+    alone = np.ones(200, np.int64)
+    for count in range(4, 60):  # whatever the chance, one comparison in a cell adds as much to the mean
+        same = log_tail(count, expected_cells(alone, SHIPPED_LAW.chance))
+        assert log_tail(count, expected_cells(alone, held.chance), held) == pytest.approx(same)
 
 
 def test_numbers_at_the_bounds_of_a_law_are_taken():
