@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import index.adding
+from cli.main import calque
 from index.answers import Query
 from index.encoding import EncodedImage, Encoder
 from index.folder import SegmentFolder
@@ -148,3 +151,25 @@ def test_compaction_does_not_matter(one_segment, many_segments, collection):
     many_segments.compact()
     assert len(many_segments.segments) == 1
     assert told(many_segments, collection, 1) == expected
+
+
+def test_commands_write_the_same_bytes(many_segments, collection, tmp_path):
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for name in sorted(collection.boxes)[:3]:
+        shutil.copy(collection.page(name), photographs)
+    image = collection.page(sorted(collection.boxes)[0])
+    calls = (
+        ("trace", photographs, many_segments.path, "--format", "csv", "--max-false-alarms", 1e6),
+        ("trace", photographs, many_segments.path, "--format", "jsonl"),
+        ("search", many_segments.path, image, "--format", "csv", "--max-false-alarms", 1e6),
+        ("info", many_segments.path, "--images", "--format", "json"),
+    )
+    for call in calls:
+        told = {
+            CliRunner().invoke(calque, [*map(str, (*call, *threads))]).stdout_bytes
+            for threads in ((), ("--threads", 1), ("--threads", 3))
+            if not threads or call[0] != "info"
+        }
+        (text,) = told
+        assert text.count(b"\n") > 3
