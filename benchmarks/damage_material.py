@@ -25,8 +25,14 @@ _FINE = 3
 _INKED, _LEGIBLE = 0.3, 0.12
 """Share of ink of what counts as stamp, and by how much that must darken the page, from 0 to 1, to be seen."""
 
+_PLAIN, _IN_PRINT, _READ = 0.08, 0.5, 0.5
+"""Ink is seen that changes the page by so much, and by so much of the deviation around it; a stamp, by such a share."""
+
 _SEEN, _IN_GRAIN = 12 / 255, 1.0
 """A crack that changes the picture by less, or by less of the deviation around it, is none that anybody could mark."""
+
+_AROUND = 24
+"""Pixels around a stamp that tell how hard it is to see."""
 
 _INKS = ((150, 40, 35), (35, 50, 130), (40, 35, 40), (90, 40, 110), (30, 95, 70), (110, 60, 30))
 _LETTERS = "ABCDEFGHILMNOPRSTUV"
@@ -70,13 +76,25 @@ def stamped(page: NDArray[np.uint8], rng: np.random.Generator, many: int) -> Sta
             sheet = np.zeros((high, wide), np.float32)
             sheet[y : y + tall, x : x + broad] = ink
             printed = _printed(pixels, sheet, rng)
-            if np.abs(printed - pixels).max(axis=2)[sheet > _INKED].mean() < _LEGIBLE:
-                continue  # on the black around a book, or so pale that nobody would see it
+            near = np.s_[max(0, y - _AROUND) : y + tall + _AROUND, max(0, x - _AROUND) : x + broad + _AROUND]
+            if not _legible(pixels[near], printed[near], sheet[near] > _INKED):
+                continue
             pixels = printed
             masks.append(_hull(sheet > _INKED))
             boxes.append((x, y, x + broad, y + tall))
             break
     return Stamped(np.clip(pixels * 255 + 0.5, 0, 255).astype(np.uint8), masks, boxes)
+
+
+def _legible(before: NDArray[np.float32], after: NDArray[np.float32], ink: NDArray[np.bool_]) -> bool:
+    """Return whether a person would see a stamp: not on the black around a book, nor pale among black type."""
+    change = np.abs(after - before).max(axis=2)
+    grey = before.mean(axis=2)
+    spread = _AROUND / 3
+    mean = cv2.GaussianBlur(grey, (0, 0), spread)
+    deviation = np.sqrt(np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), spread) - mean * mean, 0))
+    seen = change >= np.maximum(_PLAIN, _IN_PRINT * deviation)
+    return bool(change[ink].mean() >= _LEGIBLE and seen[ink].mean() >= _READ)
 
 
 def _hull(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -201,6 +201,8 @@ def main() -> None:
     parser.add_argument("--part", choices=("dev", "test"), default="test", help="whose pages are measured on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=None)
+    parser.add_argument("--together", type=float, default=None)
+    parser.add_argument("--looks", type=int, default=None)
     parser.add_argument("--long-side", type=int, default=None, help="at which pages are looked at")
     parser.add_argument("--rate", type=float, default=None)
     parser.add_argument("--turns", choices=("slight", "quarters", "any"), default="any")
@@ -215,7 +217,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    names = ("steps", "rate", "model", "long_side", "turns")
+    names = ("steps", "together", "looks", "rate", "model", "long_side", "turns")
     settings = {name: getattr(asked, name) for name in names if getattr(asked, name) is not None}
     with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as temporary:
         folder = asked.keep or Path(temporary)

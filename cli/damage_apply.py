@@ -41,6 +41,12 @@ _SHOWN = ["image", "page", "class", "share", "regions", "length_px", "area_mm2",
     help="How likely a pixel must be to be damaged.  [default: what agreed best with what was kept from training]",
 )
 @click.option(
+    "--looks",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Look only so often at each part of an image: faster, less sure.  [default: as often as it was trained to]",
+)
+@click.option(
     "--least",
     type=click.IntRange(min=1),
     default=8,
@@ -57,6 +63,7 @@ def apply(
     output: Path,
     overlay: bool,
     min_score: float | None,
+    looks: int | None,
     least: int,
     dpi: float | None,
     dpi_key: str | None,
@@ -83,7 +90,7 @@ def apply(
     from matcher.damage import DamageMapper
 
     settings = DamageSettings(overlay, least, dpi, dpi_key, believe_file)
-    mapper = DamageMapper(str(model), min_score)
+    mapper = DamageMapper(str(model), min_score, looks)
     counts = {"done": 0, "failed": 0}
     with Progress("images", quiet=quiet) as progress:
 

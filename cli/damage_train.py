@@ -51,6 +51,15 @@ _COLUMNS = ["class", "true_pixels", "found_pixels", "iou", "precision", "recall"
     metavar="PX",
     help="Reduce larger images to this long side.  [default: take them as they are]",
 )
+@click.option(
+    "--looks",
+    type=click.IntRange(1, 8),
+    default=4,
+    show_default=True,
+    metavar="N",
+    help="How often the model looks at an image, turned by right angles and mirrored, as far as --turns and "
+    "--mirrored let it: the mean of more looks is surer, and each takes its time.",
+)
 @training_options(1200, rate=4e-3, validation=0.25, turns="any", mirrored=True)
 @device_option
 @format_option
@@ -62,11 +71,13 @@ def train(
     classes: tuple[str, ...],
     model: str,
     long_side: int | None,
+    looks: int,
     steps: int,
     batch: int,
     rate: float,
     validation: float,
     patience: int,
+    together: float,
     turns: Turns,
     mirrored: bool,
     seed: int,
@@ -91,7 +102,9 @@ def train(
     from index.painted import find_painted
 
     images = find_painted(folder, masks)
-    settings = DamageTraining(model, long_side or 0, steps, batch, rate, seed, turns, mirrored, validation, patience)
+    settings = DamageTraining(
+        model, long_side or 0, steps, batch, rate, seed, turns, mirrored, validation, patience, together, looks
+    )
     with Progress("steps", total=steps, quiet=quiet) as progress:
 
         def told(line: str) -> None:

@@ -40,6 +40,15 @@ _COLUMNS = ["class", "true", "found", "ap50", "ap50_95"]
     metavar="PX",
     help="Long side at which images are looked at; more for small things.",
 )
+@click.option(
+    "--looks",
+    type=click.IntRange(1, 3),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="How often the model looks at an image: as it is, larger, smaller; one upside down unless --turns slight. "
+    "What these agree on is surer, and each takes its time.",
+)
 @training_options(400)
 @device_option
 @format_option
@@ -49,11 +58,13 @@ def train(
     output: Path,
     model: str,
     long_side: int,
+    looks: int,
     steps: int,
     batch: int,
     rate: float,
     validation: float,
     patience: int,
+    together: float,
     turns: Turns,
     mirrored: bool,
     seed: int,
@@ -81,7 +92,9 @@ def train(
     known = read_annotated(annotated)
     for name, reason in known.failures:
         click.echo(one_line(f"calque: {name}: {reason}"), err=True)
-    settings = DetectionTraining(model, long_side, steps, batch, rate, seed, turns, mirrored, validation, patience)
+    settings = DetectionTraining(
+        model, long_side, steps, batch, rate, seed, turns, mirrored, validation, patience, together, looks
+    )
     with Progress("steps", total=steps, quiet=quiet) as progress:
 
         def told(line: str) -> None:

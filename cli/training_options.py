@@ -69,7 +69,15 @@ def training_options(
             default=4,
             show_default=True,
             metavar="N",
-            help="Stop after so many measures, of eight in all, without a better one.",
+            help="Measure no more after so many measures, of eight in all, without a better one.",
+        ),
+        click.option(
+            "--together",
+            type=click.FloatRange(0, 0.9),
+            default=0.4,
+            show_default=True,
+            metavar="SHARE",
+            help="How many of the steps, the last ones, learn from what was kept to measure by, too; 0: none.",
         ),
         click.option(
             "--turns",

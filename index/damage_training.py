@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from index.annotated import held_documents
-from index.detection_training import MEASURES, Trained, starting_weights
+from index.detection_training import Trained, pace_of, starting_weights
 from index.durable import replacing
-from index.learning import Pace, run
+from index.learning import run
 from index.painted import read_mask
 from index.zones import pixel_size
 from matcher.damage import classes_at
 from matcher.errors import InputError
 from matcher.images import printable, read_image
+from matcher.looks import mean_of_looks, pixel_looks
 from matcher.region_targets import IGNORED
 from matcher.registry import Backend
 from matcher.schedule import Schedule
@@ -25,7 +27,7 @@ from matcher.tiles import blended
 from matcher.trained import Card, with_card
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,6 +47,7 @@ _MOST = 3 << 30
 """Bytes of images and masks that are kept in memory while they are learned from."""
 
 Painted = tuple["NDArray[np.uint8]", "NDArray[np.uint8]"]
+_Look = Callable[["NDArray[np.uint8]"], "NDArray[np.float32]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class DamageTraining:
         ``none``: the small network for pixels from nothing; ``calque:PATH``: from one that was trained before.
     long_side : int
         Pixels of the long side to which larger images are reduced; 0 for none.
+    looks : int
+        How many looks at an image are taken, up to 8: see `matcher.looks.pixel_looks`.
     """
 
     model: str = "none"
@@ -69,6 +74,8 @@ class DamageTraining:
     mirrored: bool = True
     validation: float = 0.25
     patience: int = 4
+    together: float = 0.4
+    looks: int = 4
 
 
 def train_damage(
@@ -107,8 +114,10 @@ def train_damage(
     """
     learned, validated = _divided(images, classes, settings)
     told(f"{len(learned)} images to learn from, {len(validated)} kept to measure by")
+    pace = pace_of(settings.steps, settings.together, settings.patience)
     schedule = Schedule(
-        settings.steps, settings.batch, _SIDE, settings.rate, settings.turns, settings.mirrored, settings.seed
+        *(settings.steps, settings.batch, _SIDE, settings.rate, settings.turns, settings.mirrored, settings.seed),
+        pace.together,
     )
     if not any(np.any((mask > 0) & (mask != IGNORED)) for _, mask in learned):
         raise InputError("nothing is painted on the images to learn from; paint more of them, or try another --seed")
@@ -119,17 +128,27 @@ def train_damage(
     )
     digest = "-".join(one.digest for one in images)
     job = json.dumps({"painted": digest, "classes": list(classes), **asdict(settings)}, sort_keys=True)
-    look: Callable[[NDArray[np.uint8]], NDArray[np.float32]] = learner.chances
+    look: _Look = learner.chances
+    looks = pixel_looks(settings.looks, settings.turns, settings.mirrored)
+
+    def look_often(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return mean_of_looks(pixels, looks, look)
 
     def measure() -> dict[str, float]:
         return {"iou": _best(_histogram(validated, look))[1]}
 
     folder = out.with_name(f"{out.name}.training")
-    pace = Pace(settings.steps, max(1, settings.steps // MEASURES), settings.patience)
-    course = run(learner, measure, folder, pace, job, told=told, progress=progress)
-    min_score, _ = _best(_histogram(validated, look))
-    found = [_mapped(pixels, look, min_score) for pixels, _ in validated]
-    figures = damage_figures(found, [mask for _, mask in validated], classes)
+
+    def settle() -> dict[str, Any]:
+        min_score, _ = _best(_histogram(validated, look_often))
+        found = [_mapped(pixels, look_often, min_score) for pixels, _ in validated]
+        return {"min_score": min_score, "figures": damage_figures(found, [mask for _, mask in validated], classes)}
+
+    def join() -> None:
+        learner.take([*learned, *validated])
+
+    course = run(*(learner, measure, folder, pace, job), settle=settle, join=join, told=told, progress=progress)
+    min_score, figures = course.settled["min_score"], course.settled["figures"]
     trained = {
         "painted": [one.digest for one in images],
         **asdict(settings),
@@ -138,7 +157,7 @@ def train_damage(
         "cpu_seconds": round(course.seconds, 1),
         "figures": figures,
     }
-    card = Card("pixels", tuple(classes), settings.long_side, min_score, trained=trained)
+    card = Card("pixels", tuple(classes), settings.long_side, min_score, trained=trained, looks=looks)
     with replacing(out) as temporary:
         temporary.write_bytes(with_card(learner.export(), card))
     shutil.rmtree(folder, ignore_errors=True)
@@ -161,7 +180,7 @@ def _divided(
     weights: dict[str, float] = {}
     names = [one.document for one in images]
     if len(set(names)) < 2:
-        names = [str(one.path) for one in images]
+        names = [one.path.name for one in images]
     for name, (_, mask) in zip(names, read, strict=True):
         weights[name] = weights.get(name, 0.0) + float(np.count_nonzero((mask > 0) & (mask != IGNORED))) + 1.0
     held = held_documents(weights, settings.validation, settings.seed)
@@ -191,9 +210,7 @@ def _reduced(mask: NDArray[np.uint8], size: tuple[int, int], many: int) -> NDArr
     return np.asarray(smaller, np.uint8)
 
 
-def _histogram(
-    images: Sequence[Painted], look: Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-) -> NDArray[np.int64]:
+def _histogram(images: Sequence[Painted], look: _Look) -> NDArray[np.int64]:
     """Count the pixels that are damaged, and those that are not, by the chance that the network gives them."""
     counts = np.zeros((2, _BINS), np.int64)
     for pixels, mask in images:
@@ -214,9 +231,7 @@ def _best(counts: NDArray[np.int64]) -> tuple[float, float]:
     return best / _BINS, float(ious[best])
 
 
-def _mapped(
-    pixels: NDArray[np.uint8], look: Callable[[NDArray[np.uint8]], NDArray[np.float32]], min_score: float
-) -> NDArray[np.uint8]:
+def _mapped(pixels: NDArray[np.uint8], look: _Look, min_score: float) -> NDArray[np.uint8]:
     return np.vstack([classes_at(chances, min_score) for _, chances in blended(pixels, look, _TILE, _OVERLAP)])
 
 

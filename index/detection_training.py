@@ -21,6 +21,7 @@ from matcher.augmentation import Example
 from matcher.errors import InputError
 from matcher.images import Scan, printable, read_image
 from matcher.layout_network import WEIGHTS
+from matcher.looks import ONE_LOOK, region_looks
 from matcher.registry import Backend, nearest_name
 from matcher.schedule import Schedule
 from matcher.score_calibration import best_threshold, calibrated, fitted
@@ -34,9 +35,19 @@ if TYPE_CHECKING:
     from index.annotated import AnnotatedSet
     from matcher.augmentation import Turns
     from matcher.detection import Detection
+    from matcher.looks import Look
     from matcher.trained import What
 
-__all__ = ["MEASURES", "DetectionTraining", "Trained", "matched_on", "read_scan", "starting_weights", "train_detector"]
+__all__ = [
+    "MEASURES",
+    "DetectionTraining",
+    "Trained",
+    "matched_on",
+    "pace_of",
+    "read_scan",
+    "starting_weights",
+    "train_detector",
+]
 
 MEASURES = 8
 """A run measures itself so many times."""
@@ -72,7 +83,11 @@ class DetectionTraining:
     validation : float
         Share of the things that is kept from training.
     patience : int
-        The run ends after so many measures without a better one; there are eight in all.
+        Measures end after so many without a better one; there are eight in all.
+    together : float
+        Share of the steps, the last ones, that learn from what was kept for validation, too.
+    looks : int
+        How many looks at an image are taken, 1 to 3: see `matcher.looks.region_looks`.
     device : str
     """
 
@@ -86,6 +101,8 @@ class DetectionTraining:
     mirrored: bool = False
     validation: float = 0.2
     patience: int = 4
+    together: float = 0.4
+    looks: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +117,8 @@ class Trained:
     learned, validated : int
         Images, or parts of the only one, that were learned from, and that were kept from it.
     figures : dict
-        Of each class on the latter: of a detector ``true``, ``found``, ``ap50``, ``ap50_95``.
+        Of each class on the latter, before they were learned from: of a detector ``true``, ``found``, ``ap50``,
+        ``ap50_95``.
     """
 
     path: Path
@@ -120,7 +138,10 @@ class _Detecting(Protocol):
     def best(self) -> dict[str, NDArray]: ...
     def take_best(self, weights: dict[str, NDArray]) -> None: ...
 
-    def detect(self, scan: Scan) -> list[Detection]:
+    def take(self, examples: Sequence[Callable[[], Example]], things: Sequence[NDArray[np.int64]]) -> None:
+        """Learn from these from now on."""
+
+    def detect(self, scan: Scan, looks: Sequence[Look] = ...) -> list[Detection]:
         """Return what it finds on a scan, with raw scores, however unsure."""
 
     def export(self) -> bytes:
@@ -168,6 +189,7 @@ def train_detector(
         f"{len(validated)} of {len({one.document for one in validated})} kept to measure by"
     )
     learner, what = _learner(learned, classes, settings)
+    looks = region_looks(settings.looks, settings.turns) if what == "regions" else ONE_LOOK
     folder = out.with_name(f"{out.name}.training")
     job = json.dumps({"annotated": annotated.digest, **asdict(settings)}, sort_keys=True)
 
@@ -176,17 +198,29 @@ def train_detector(
         known = [one for one in figures.values() if one["ap50"] is not None]
         return {name: float(np.mean([one[name] for one in known])) for name in ("ap50_95", "ap50")}
 
-    pace = Pace(settings.steps, max(1, settings.steps // MEASURES), settings.patience)
-    course = run(learner, measure, folder, pace, job, told=told, progress=progress)
-    found = _found(learner, validated)
-    calibration, min_score = _scale(found, validated, classes)
-    figures = _figures(found, validated, classes)
+    def settle() -> dict[str, Any]:
+        found = _found(learner, validated, looks)
+        calibration, min_score = _scale(found, validated, classes)
+        return {"scale": [*calibration, min_score], "figures": _figures(found, validated, classes)}
+
+    def join() -> None:
+        learner.take(*_examples([*learned, *validated], classes, settings.long_side))
+
+    course = run(
+        *(learner, measure, folder, pace_of(settings.steps, settings.together, settings.patience), job),
+        settle=settle,
+        join=join,
+        told=told,
+        progress=progress,
+    )
+    slope, offset, min_score = course.settled["scale"]
+    figures = course.settled["figures"]
     card = Card(
         what,
         classes,
         settings.long_side,
         min_score,
-        calibration,
+        (slope, offset),
         {
             "annotated": annotated.digest,
             **asdict(settings),
@@ -197,11 +231,18 @@ def train_detector(
             "validated": len(validated),
             "figures": figures,
         },
+        looks,
     )
     with replacing(out) as temporary:
         temporary.write_bytes(with_card(learner.export(), card))
     shutil.rmtree(folder, ignore_errors=True)
     return Trained(out, card, course, len(learned), len(validated), figures)
+
+
+def pace_of(steps: int, together: float, patience: int) -> Pace:
+    """Return the pace of so many steps, of which a share, the last ones, learn from everything."""
+    last = min(steps - 1, round(steps * together))
+    return Pace(steps, max(1, (steps - last) // MEASURES), patience, last)
 
 
 def _learner(
@@ -268,8 +309,10 @@ def read_scan(path: Path, long_side: int) -> Scan:
     return Scan(pixels, scan.width, scan.height, scan.width / size[0], scan.height / size[1])
 
 
-def _found(learner: _Detecting, images: Sequence[AnnotatedImage]) -> list[list[Detection]]:
-    return [learner.detect(read_image(one.path, gray=False, long_side=_READ)) for one in images]
+def _found(
+    learner: _Detecting, images: Sequence[AnnotatedImage], looks: Sequence[Look] = ONE_LOOK
+) -> list[list[Detection]]:
+    return [learner.detect(read_image(one.path, gray=False, long_side=_READ), looks) for one in images]
 
 
 def _figures(
@@ -335,4 +378,5 @@ def _schedule(settings: DetectionTraining) -> Schedule:
         settings.turns,
         settings.mirrored,
         settings.seed,
+        pace_of(settings.steps, settings.together, settings.patience).together,
     )

@@ -1,5 +1,8 @@
 """A run of training: it measures itself now and then, keeps the best, stops when that gets no better, goes on.
 
+At the end it may learn from what it was measured by, too: few images are annotated, and a quarter more of them teach
+more than knowing exactly how good the very last weights are.
+
 What is learned is the learner's affair (`matcher.region_learning`, `matcher.pixel_learning`, …). What a run goes on
 with lies in one file, written whole or not at all.
 """
@@ -8,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -47,7 +50,7 @@ class Learner(Protocol):
         """Return what is kept of the network when it is better than before."""
 
     def take_best(self, weights: dict[str, NDArray]) -> None:
-        """Go back to what was kept."""
+        """Go back to what was kept, and on from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +64,19 @@ class Pace:
     every : int
         Steps from one measure to the next.
     patience : int
-        The run ends when so many measures in turn were no better than the best.
+        Measures end when so many in turn were no better than the best.
+    together : int
+        How many of the steps, the last ones, learn from everything, and are not measured.
     """
 
     steps: int
     every: int
     patience: int
+    together: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.every, self.patience) < 1:
-            raise ValueError(f"steps, every and patience must be positive, got {self}")
+        if min(self.steps, self.every, self.patience) < 1 or not 0 <= self.together < self.steps:
+            raise ValueError(f"steps, every and patience must be positive, together less than steps, got {self}")
 
 
 @dataclass(slots=True)
@@ -89,6 +95,8 @@ class Course:
         Of the processor, in this process, over all sittings.
     log : list of dict
         ``step``, the mean losses since the line before, what was measured, ``cpu_seconds``.
+    settled : dict
+        What was found out of the best weights before everything was learned from, in plain JSON types.
     """
 
     step: int = 0
@@ -96,6 +104,7 @@ class Course:
     best_step: int = 0
     seconds: float = 0.0
     log: list[dict[str, Any]] = field(default_factory=list)
+    settled: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Return it in plain JSON types."""
@@ -118,10 +127,12 @@ def run(
     pace: Pace,
     job: str,
     *,
+    settle: Callable[[], dict[str, Any]] = dict,
+    join: Callable[[], None] = lambda: None,
     told: Callable[[str], None],
     progress: Callable[[int, int], None],
 ) -> Course:
-    """Train; afterwards the learner is as good as it was at its best.
+    """Train; afterwards the learner is as good as it was at its best, or has gone on from there with everything.
 
     Parameters
     ----------
@@ -133,6 +144,10 @@ def run(
     pace : Pace
     job : str
         Stands for all that the run depends on: a folder of another job is refused.
+    settle : callable
+        Called when the learner has its best weights, for `Course.settled`; never empty.
+    join : callable
+        Makes the learner learn from everything, from now on.
     told : callable
         Called with a line for each measure.
     progress : callable
@@ -149,39 +164,60 @@ def run(
     course, best = _resumed(learner, folder / _CHECKPOINT, job)
     if course.step:
         told(f"goes on at step {course.step} of {pace.steps}")
-    sums: dict[str, float] = {}
-    since, counted = time.process_time(), 0
-    while course.step < pace.steps and not _tired(course, pace):
-        for name, value in learner.learn(course.step).items():
-            sums[name] = sums.get(name, 0.0) + value
-        course.step += 1
-        counted += 1
-        progress(course.step, pace.steps)
-        if course.step % pace.every and course.step < pace.steps:
-            continue
+    alone = pace.steps - pace.together
+    since = time.process_time()
+    while not course.settled and course.step < alone and not _tired(course, pace):
+        losses = _learned(learner, course, alone, pace, progress)
         measured = dict(measure())
-        course.seconds += time.process_time() - since
-        since = time.process_time()
-        losses = {name: round(value / counted, 4) for name, value in sums.items()}
-        if not all(np.isfinite(list(losses.values()))):
-            raise InputError(f"the losses have left all bounds at step {course.step}; try a lower --rate")
-        line = {
-            "step": course.step,
-            **losses,
-            **{name: round(value, 4) for name, value in measured.items()},
-            "cpu_seconds": round(course.seconds, 1),
-        }
-        course.log.append(line)
-        sums, counted = {}, 0
         value = float(next(iter(measured.values())))
         # Strictly better: where nothing is found yet, the first weights are as good as any.
         if value > course.best:
             course.best, course.best_step, best = value, course.step, learner.best()
+        since = _marked(course, since, losses, measured)
         _keep(learner, best, course, folder, job)
-        told(_line(line))
-    if best:
-        learner.take_best(best)
+        told(_line(course.log[-1]))
+    if course.settled:
+        join()
+    else:
+        if best:
+            learner.take_best(best)
+        course.settled = settle()
+        if pace.together:
+            course.step = alone
+            join()
+            told(f"learns from everything in the last {pace.together} steps")
+    while course.step < pace.steps and pace.together:
+        losses = _learned(learner, course, pace.steps, pace, progress)
+        since = _marked(course, since, losses, {})
+        _keep(learner, {}, course, folder, job)
+        told(_line(course.log[-1]))
     return course
+
+
+def _learned(
+    learner: Learner, course: Course, stop: int, pace: Pace, progress: Callable[[int, int], None]
+) -> dict[str, float]:
+    """Learn up to the next mark, or to a step, and return the mean losses."""
+    sums: dict[str, float] = {}
+    first = course.step
+    while course.step == first or (course.step % pace.every and course.step < stop):
+        for name, value in learner.learn(course.step).items():
+            sums[name] = sums.get(name, 0.0) + value
+        course.step += 1
+        progress(course.step, pace.steps)
+    losses = {name: round(value / (course.step - first), 4) for name, value in sums.items()}
+    if not all(np.isfinite(list(losses.values()))):
+        raise InputError(f"the losses have left all bounds at step {course.step}; try a lower --rate")
+    return losses
+
+
+def _marked(course: Course, since: float, losses: Mapping[str, float], measured: Mapping[str, float]) -> float:
+    """Write a line of the log, count the time since a mark, and return the new mark."""
+    now = time.process_time()
+    course.seconds += now - since
+    values = {name: round(value, 4) for name, value in measured.items()}
+    course.log.append({"step": course.step, **losses, **values, "cpu_seconds": round(course.seconds, 1)})
+    return now
 
 
 def _tired(course: Course, pace: Pace) -> bool:
@@ -199,14 +235,7 @@ def _keep(learner: Learner, best: dict[str, NDArray], course: Course, folder: Pa
     # A scalar has no shape to be stored by.
     shaped = {name: np.atleast_1d(np.ascontiguousarray(value)) for name, value in tensors.items()}
     scalars = [name for name, value in tensors.items() if value.ndim == 0]
-    known = {
-        "step": course.step,
-        "best": course.best,
-        "best_step": course.best_step,
-        "seconds": course.seconds,
-        "log": course.log,
-    }
-    told = {"job": job, "course": json.dumps(known), "scalars": json.dumps(scalars)}
+    told = {"job": job, "course": json.dumps(asdict(course)), "scalars": json.dumps(scalars)}
     with replacing(folder / _CHECKPOINT) as temporary:
         temporary.write_bytes(save(shaped, told))
     with replacing(folder / _LOG) as temporary, temporary.open("w", encoding="ascii") as file:

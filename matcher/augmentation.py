@@ -17,7 +17,7 @@ from matcher.region_targets import IGNORED
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Example", "Turns", "View", "lies_on_paper", "masked_part", "part_with", "stretched", "toned"]
+__all__ = ["Example", "Turns", "View", "lies_on_paper", "part_with", "relit", "stretched", "toned"]
 
 Turns = Literal["slight", "quarters", "any"]
 """How far things may be turned against those that are learned from: a few degrees, by right angles too, or at will."""
@@ -34,20 +34,18 @@ _SHOWN = 0.6
 _PRINTED, _MUCH = 0.6, 0.03
 """Of the lightness of paper, what type and pictures have less of; and which share of such is much around a thing."""
 
-_TOLD = 0.4
-"""How much a thing that is laid down must show, of what it would on white."""
+_PLAIN, _IN_PRINT, _NEAR, _TOLD = 15.0, 0.4, 5.0, 0.5
+"""Ink shows that changes its ground by so much of 255, and by so much of the deviation within so many pixels; what is
+laid down must show in such a share of its ink."""
+
+_RECOLOURED, _FULL = 0.3, (0.6, 1.3)
+"""Share of what is laid down that has ink of another colour; from how pale to how full ink is, of what it was."""
 
 _LAID = 0.9
 """Share of a part that a thing may span which is laid down on it."""
 
 _HARSH = 0.4
 """Share of the parts that look as if from a far worse, or other, scanner; what is pale is not to be seen on many."""
-
-_SWAPPED = 0.4
-"""Share of the parts of painted images with other colours: cracks and losses are the same in paint of any."""
-
-_REDRAWN = 0.15
-"""Share of the parts of painted images that are turned at will, larger or smaller."""
 
 _CELL = 4
 """Pixels for each cell of the classes."""
@@ -195,7 +193,7 @@ def part_with(
         )
         if value != IGNORED:
             boxes.append([kind, *shown])
-    seen_anew = toned(pixels, rng) if rng.random() < _HARSH else _relit(pixels, rng)
+    seen_anew = toned(pixels, rng) if rng.random() < _HARSH else relit(pixels, rng)
     return seen_anew, classes, np.array(boxes, np.float32).reshape(-1, 5)
 
 
@@ -283,27 +281,43 @@ def _laid_down(
     size = np.clip(np.ceil(last) + margin + 1, 0, room).astype(int) - start
     if size.max() > _LAID * side:
         return None
+    taken = slice(start[1], start[1] + size[1]), slice(start[0], start[0] + size[0])
+    ink = _other_ink(np.clip(cut[taken] / paper, 0, 1.15), rng)
+    others = [np.vstack(one) for one in seen]
     for _ in range(6):
         place = np.array([rng.uniform(0, side - size[0]), rng.uniform(0, side - size[1])]).astype(int)
         moved = place - start
         box = np.concatenate([first + moved, last + moved])
-        others = [np.vstack(one) for one in seen]
-        if not any(_touch(box, one) for one in others):
+        covered = slice(place[1], place[1] + size[1]), slice(place[0], place[0] + size[0])
+        ground = pixels[covered].astype(np.float32)
+        if not any(_touch(box, one) for one in others) and _shows(ground, ink, inside[taken] > 0):
             break
     else:
         return None
-    taken = slice(start[1], start[1] + size[1]), slice(start[0], start[0] + size[0])
-    covered = slice(place[1], place[1] + size[1]), slice(place[0], place[0] + size[0])
-    ground = pixels[covered].astype(np.float32)
-    ink = np.clip(cut[taken] / paper, 0, 1.15)
-    laid = ground * ink
-    within = inside[taken] > 0
-    if np.abs(laid - ground)[within].mean() < _TOLD * 255 * np.abs(1 - ink)[within].mean():
-        return None  # on the black beside a page nothing is to be seen of it
     alpha = soft[taken][..., None]
     merged = pixels.copy()
-    merged[covered] = np.clip(ground * (1 - alpha) + laid * alpha + 0.5, 0, 255).astype(np.uint8)
+    merged[covered] = np.clip(ground * (1 - alpha + ink * alpha) + 0.5, 0, 255).astype(np.uint8)
     return merged, [outline + moved for outline in outlines], exact
+
+
+def _shows(ground: NDArray[np.float32], ink: NDArray[np.float32], within: NDArray[np.bool_]) -> bool:
+    """Return whether ink shows on its ground: not on the black beside a page, nor pale among type."""
+    strength = np.abs(1 - ink).max(axis=2)
+    strokes = within & (strength >= 0.5 * np.percentile(strength[within], 90)) if within.any() else within
+    if not strokes.any():
+        return False
+    change = (ground * np.abs(1 - ink)).max(axis=2)
+    grey = ground.mean(axis=2)
+    mean = cv2.GaussianBlur(grey, (0, 0), _NEAR)
+    deviation = np.sqrt(np.maximum(cv2.GaussianBlur(grey * grey, (0, 0), _NEAR) - mean * mean, 0))
+    return bool((change >= np.maximum(_PLAIN, _IN_PRINT * deviation))[strokes].mean() >= _TOLD)
+
+
+def _other_ink(ink: NDArray, rng: np.random.Generator) -> NDArray:
+    """Return ink, how much light of each colour it lets through, paler or fuller, and sometimes of another colour."""
+    if rng.random() < _RECOLOURED:
+        ink = ink[..., rng.permutation(3)] if rng.random() < 0.7 else np.repeat(ink.mean(axis=2, keepdims=True), 3, 2)
+    return np.asarray(ink ** rng.uniform(*_FULL), np.float32)
 
 
 def _touch(box: NDArray[np.float64], points: NDArray[np.float64]) -> bool:
@@ -330,46 +344,8 @@ def _box(outlines: list[NDArray[np.float64]], exact: bool, view: View) -> NDArra
     return np.concatenate([low, high])
 
 
-def masked_part(
-    pixels: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
-    rng: np.random.Generator,
-    side: int,
-    *,
-    centre: tuple[float, float],
-    turns: Turns,
-    mirrored: bool,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw a part of an image around a place, with the classes of its pixels; what lies beside it is `IGNORED`.
-
-    Most parts are pixels as they are, turned by right angles at most: what is one pixel broad is no longer where its
-    mask has it when both are drawn anew, and how sharp it is tells it from what is in the picture. The others are as of
-    `View.drawn`. Light and colours change, sharpness hardly does.
-    """
-    if rng.random() < _REDRAWN:
-        view = View.drawn(rng, centre, side, turns, mirrored)
-        classes = np.asarray(view.pixels(mask, side, IGNORED, nearest=True), np.uint8)
-        return _relit(np.asarray(view.pixels(pixels, side), np.uint8), rng, _SWAPPED), classes
-    high, wide = mask.shape
-    left, top = (
-        int(np.clip(round(middle - side / 2), 0, max(0, length - side)))
-        for middle, length in zip(centre, (wide, high), strict=True)
-    )
-    part, classes = pixels[top : top + side, left : left + side], mask[top : top + side, left : left + side]
-    below, beside = side - part.shape[0], side - part.shape[1]
-    if below or beside:
-        part = np.asarray(cv2.copyMakeBorder(part, 0, below, 0, beside, cv2.BORDER_CONSTANT), np.uint8)
-        edge = cv2.copyMakeBorder(classes, 0, below, 0, beside, cv2.BORDER_CONSTANT, value=[IGNORED])
-        classes = np.asarray(edge, np.uint8)
-    quarters = 0 if turns == "slight" else int(rng.integers(4))
-    part, classes = np.rot90(part, quarters), np.rot90(classes, quarters)
-    if mirrored and rng.random() < 0.5:
-        part, classes = part[:, ::-1], classes[:, ::-1]
-    return _relit(np.ascontiguousarray(part), rng, _SWAPPED), np.ascontiguousarray(classes)
-
-
-def _relit(pixels: NDArray[np.uint8], rng: np.random.Generator, swapped: float = 0.0) -> NDArray[np.uint8]:
-    """Return an image in other light, with a little grain; its channels `swapped` so often."""
+def relit(pixels: NDArray[np.uint8], rng: np.random.Generator, swapped: float = 0.0) -> NDArray[np.uint8]:
+    """Return an image in other light, with a little grain; its channels exchanged in a share of `swapped`."""
     values: NDArray = pixels.astype(np.float32) / 255
     chance = rng.random()
     if chance < 0.2:

@@ -11,6 +11,7 @@ import numpy as np
 
 from matcher.errors import InputError
 from matcher.images import printable
+from matcher.looks import mean_of_looks
 from matcher.tiles import blended
 from matcher.trained import read_trained
 
@@ -31,6 +32,8 @@ class DamageMapper:
         Path of what `calque damage train` wrote.
     min_score : float, optional
         Chance from which on a pixel is damaged; by default the one that agreed best with what was kept from training.
+    looks : int, optional
+        Take only so many of the looks that it was measured with: faster, less sure.
 
     Raises
     ------
@@ -38,7 +41,7 @@ class DamageMapper:
         If it cannot be read, or is no such file.
     """
 
-    def __init__(self, model: str, min_score: float | None = None) -> None:
+    def __init__(self, model: str, min_score: float | None = None, looks: int | None = None) -> None:
         data, self.card = read_trained(model)
         if self.card.what != "pixels":
             raise InputError(f"{printable(model)}: finds regions, not pixels; use it with: calque detect")
@@ -47,8 +50,9 @@ class DamageMapper:
         except cv2.error as error:
             raise InputError(f"{printable(model)}: damaged ({error.err}); get a fresh copy") from error
         self.min_score = self.card.min_score if min_score is None else min_score
+        self.looks = self.card.looks[:looks]
         digest = hashlib.sha256(data).hexdigest()[:12]
-        self.signature = f"{Path(model).stem}-{self.card.version}({digest}, {self.min_score:g})"
+        self.signature = f"{Path(model).stem}-{self.card.version}({digest}, {self.min_score:g}, {len(self.looks)})"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ class DamageMapper:
 
     def bands(self, pixels: NDArray[np.uint8]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Yield the chances of the classes of an image, RGB, band by band: see `matcher.tiles.blended`."""
-        return blended(pixels, self._look)
+        return blended(pixels, lambda tile: mean_of_looks(tile, self.looks, self._look))
 
     def map(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the class of each pixel of an image, RGB, as a number: 0 none.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from matcher.augmentation import masked_part
+from matcher.painted_parts import damage_laid_on, masked_part
 from matcher.pixel_model import PixelModel, start_pixels_from
 from matcher.region_learning import AveragedLearner, another_network, exported
 from matcher.region_losses import pixel_losses
@@ -26,6 +26,9 @@ __all__ = ["PixelLearner"]
 
 _DAMAGED = 0.7
 """Share of the parts that are drawn around a damaged pixel; the others are from anywhere."""
+
+_LAID, _STRENGTHS = 0.5, (0.6, 1.15)
+"""Share of the parts on which damage of another part is laid, and how strong that may be of what it is."""
 
 _WEIGHT = 2.0
 """Of damaged pixels in the loss: there are few."""
@@ -66,10 +69,21 @@ class PixelLearner(AveragedLearner):
             except ValueError as error:
                 raise another_network(error) from error
         super().__init__(model, [(list(model.parameters()), 1.0)], schedule)
+        self._weights = [1.0] + [_WEIGHT] * len(classes)
+        self.take(images)
+
+    def take(self, images: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8]]]) -> None:
+        """Learn from these images from now on.
+
+        Raises
+        ------
+        ValueError
+            If nothing is painted on them.
+        """
         self._images = images
-        rng = np.random.default_rng(schedule.seed)
+        rng = np.random.default_rng(self.schedule.seed)
         self._places: list[list[tuple[int, NDArray[np.intp]]]] = []
-        for kind in range(1, len(classes) + 1):
+        for kind in range(1, len(self._weights)):
             places = []
             for number, (_, mask) in enumerate(images):
                 where = np.argwhere(mask == kind)
@@ -80,7 +94,6 @@ class PixelLearner(AveragedLearner):
         self._known = [kind for kind, places in enumerate(self._places) if places]
         if not self._known:
             raise ValueError("there is nothing to learn from")
-        self._weights = [1.0] + [_WEIGHT] * len(classes)
 
     def learn(self, step: int) -> dict[str, float]:
         """Learn from one batch, and return the losses by name."""
@@ -92,7 +105,13 @@ class PixelLearner(AveragedLearner):
         return {"classes": float(entropy.detach()), "overlap": float(overlap.detach())}
 
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray, ...]:
-        if rng.random() < _DAMAGED:
+        part = self._part(rng, rng.random() < _DAMAGED)
+        if rng.random() < _LAID:
+            part = damage_laid_on(*part, *self._part(rng, True), float(rng.uniform(*_STRENGTHS)))
+        return part
+
+    def _part(self, rng: np.random.Generator, damaged: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        if damaged:
             places = self._places[self._known[int(rng.integers(len(self._known)))]]
             number, points = places[int(rng.integers(len(places)))]
             x, y = points[int(rng.integers(len(points)))] + rng.uniform(-0.35, 0.35, 2) * self.schedule.side

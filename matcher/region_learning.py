@@ -18,12 +18,13 @@ from torch import Tensor, nn
 
 from matcher.augmentation import lies_on_paper, part_with
 from matcher.errors import InputError
+from matcher.looks import ONE_LOOK
 from matcher.networks import device
 from matcher.region_losses import LOSSES, average, losses
 from matcher.region_model import COARSE, FINE, STRIDE, RegionModel, start_from
-from matcher.region_reading import Said, prepared
+from matcher.region_reading import Said
 from matcher.region_targets import assigned
-from matcher.trained import detections_said
+from matcher.trained import found_in_looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from matcher.augmentation import Example
     from matcher.detection import Detection
     from matcher.images import Scan
+    from matcher.looks import Look
     from matcher.schedule import Schedule
 
 __all__ = ["AveragedLearner", "RegionLearner", "another_network", "exported"]
@@ -128,8 +130,9 @@ class AveragedLearner:
         return {name: value.detach().cpu().numpy().copy() for name, value in self._mean.state_dict().items()}
 
     def take_best(self, weights: dict[str, NDArray]) -> None:
-        """Make these the averaged weights."""
-        self._mean.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+        """Make these the weights, and their average."""
+        for model in (self._mean, self._model):
+            model.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
 
     def _batch(self, draw: Callable[[np.random.Generator], tuple[NDArray, ...]], step: int) -> list[Tensor]:
         """Draw the parts of a step and return their arrays as tensors of the batch."""
@@ -179,16 +182,27 @@ class RegionLearner(AveragedLearner):
         body = [weights for name, weights in known if name.startswith(_BODY_NAMES)]
         heads = [weights for name, weights in known if not name.startswith(_BODY_NAMES)]
         super().__init__(model, [(body, _BODY if start else 1.0), (heads, 1.0)], schedule)
-        self._examples, self._classes, self._long_side = examples, tuple(classes), long_side
+        self._classes, self._long_side = tuple(classes), long_side
+        self._weights = [1.0] + [2.0] * len(classes)
+        self.take(examples, things)
+
+    def take(self, examples: Sequence[Callable[[], Example]], things: Sequence[NDArray[np.int64]]) -> None:
+        """Learn from these examples from now on.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing on them.
+        """
+        self._examples = examples
         self._places = [
             [(i, int(j)) for i, kinds in enumerate(things) for j in np.flatnonzero(kinds == kind)]
-            for kind in range(len(classes))
+            for kind in range(len(self._classes))
         ]
         self._places = [places for places in self._places if places]
         if not self._places:
             raise ValueError("there is nothing to learn from")
-        self._weights = [1.0] + [2.0] * len(classes)
-        rng = np.random.default_rng(schedule.seed)
+        rng = np.random.default_rng(self.schedule.seed)
         tried = [[places[i] for i in rng.permutation(len(places))[:_TRIED]] for places in self._places]
         fit = [[(i, j) for i, j in sorted(places) if lies_on_paper(examples[i](), j)] for places in tried]
         # Of a class that never lies on bare paper, what covers its ground is more likely than what lets it through.
@@ -226,13 +240,14 @@ class RegionLearner(AveragedLearner):
         targets = [array for cell in (FINE, COARSE) for array in assigned(boxes, classes, cell, pixels.shape)]
         return (pixels, classes, *targets)
 
-    def detect(self, scan: Scan) -> list[Detection]:
+    def detect(self, scan: Scan, looks: Sequence[Look] = ONE_LOOK) -> list[Detection]:
         """Return what the averaged network finds on a scan, with raw scores, however unsure."""
-        pixels, wide, high = prepared(scan.pixels, self._long_side)
+        return found_in_looks(scan, looks, self._long_side, self._classes, self._say)
+
+    def _say(self, pixels: NDArray[np.uint8]) -> Said:
         with torch.no_grad(), self._brief():
             said = self._mean(self._pixels(torch.from_numpy(pixels)[None].to(self.device)))
-        maps = Said(*(output[0].float().cpu().numpy() for output in said))
-        return detections_said(maps, (wide, high), scan, self._classes, 0.0)
+        return Said(*(output[0].float().cpu().numpy() for output in said))
 
     def export(self) -> bytes:
         """Return the averaged network as an ONNX model for images of any size."""

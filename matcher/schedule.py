@@ -13,6 +13,9 @@ __all__ = ["Schedule"]
 
 _MULTIPLE = 32
 
+_AGAIN = 0.5
+"""Learning rate with which the second part of a run begins, of that of the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -33,6 +36,9 @@ class Schedule:
     mirrored : bool
         Whether things may be mirrored, too.
     seed : int
+    together : int
+        How many of the steps, the last ones, learn from everything: the rate begins anew, half as high, and falls
+        (Loshchilov and Hutter 2017).
     """
 
     steps: int = 400
@@ -42,6 +48,7 @@ class Schedule:
     turns: Turns = "slight"
     mirrored: bool = False
     seed: int = 1
+    together: int = 0
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 1 or self.side < _MULTIPLE or self.side % _MULTIPLE or self.rate <= 0:
@@ -49,9 +56,11 @@ class Schedule:
 
     def rate_at(self, step: int) -> float:
         """Return the learning rate of a step, from 0."""
-        done = step / self.steps
-        return (
-            self.rate
-            * min(1.0, (step + 1) / (0.05 * self.steps))
-            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-        )
+        alone = self.steps - self.together
+        if step < alone:
+            return self.rate * min(1.0, (step + 1) / (0.05 * alone)) * _fallen(step / alone)
+        return self.rate * _AGAIN * _fallen((step - alone) / self.together)
+
+
+def _fallen(done: float) -> float:
+    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))

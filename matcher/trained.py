@@ -19,12 +19,15 @@ from matcher._onnx import describe, with_metadata
 from matcher.detection import Detection, surest_first, takes_no_phrases
 from matcher.errors import InputError, SettingsMismatch
 from matcher.images import printable
+from matcher.looks import ONE_LOOK, Look, agreed
 from matcher.onnx_boxes import OnnxBoxes
 from matcher.region_reading import FINE, Said, boxes_said, distinct, outline_in, prepared, region_of, softmax
 from matcher.score_calibration import calibrated
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from matcher.images import Scan
 
@@ -36,6 +39,7 @@ __all__ = [
     "calibrated",
     "card_of",
     "detections_said",
+    "found_in_looks",
     "read_trained",
     "with_card",
     "with_scores",
@@ -66,6 +70,8 @@ class Card:
     calibration : (float, float)
         Slope and offset of the logit of its raw scores, fitted to what was kept from training (Platt 1999), so that of
         things of score 0.7 seven of ten are right.
+    looks : tuple of Look
+        How it looks at an image; what these say is averaged.
     trained : mapping
         For the record: digest of the training set and of the settings, seed, steps, what was measured.
     version : int
@@ -77,6 +83,7 @@ class Card:
     min_score: float
     calibration: tuple[float, float] = (1.0, 0.0)
     trained: dict[str, Any] = field(default_factory=dict)
+    looks: tuple[Look, ...] = ONE_LOOK
     version: int = _VERSION
 
 
@@ -106,8 +113,9 @@ def card_of(model: bytes, name: str = "model") -> Card | None:
         known = {one.name for one in fields(Card)}
         classes, calibration = tuple(map(str, values.pop("classes"))), values.pop("calibration")
         slope, offset = map(float, calibration)
+        looks = tuple(Look(*one) for one in values.pop("looks", ())) or ONE_LOOK
         kept = {key: value for key, value in values.items() if key in known}
-        card = Card(classes=classes, calibration=(slope, offset), **kept)
+        card = Card(classes=classes, calibration=(slope, offset), looks=looks, **kept)
         if card.what not in ("regions", "pixels", "queries") or not classes:
             raise ValueError(f"neither regions nor pixels of any class: {card.what!r}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -164,6 +172,35 @@ def detections_said(
             polygons = () if outline is None else (np.asarray(outline * FINE * step - 0.5),)
             found.append(Detection(region, classes[kind], float(score), polygons))
     return surest_first(found)
+
+
+def found_in_looks(
+    scan: Scan,
+    looks: Sequence[Look],
+    long_side: int,
+    classes: Sequence[str],
+    say: Callable[[NDArray[np.uint8]], Said],
+) -> list[Detection]:
+    """Return what the small network finds on a scan in several looks, with raw scores, however unsure.
+
+    Parameters
+    ----------
+    scan : Scan
+    looks : sequence of Look
+    long_side : int
+        Pixels of the long side of what it looks at, in a look of the usual size.
+    classes : sequence of str
+        Names of the kinds.
+    say : callable
+        The network: from RGB, uint8 (h, w, 3), sides multiples of 32.
+    """
+    found = []
+    for look in looks:
+        seen = look.scan(scan)
+        pixels, wide, high = prepared(seen.pixels, round(long_side * look.size))
+        told = detections_said(say(pixels), (wide, high), seen, classes, 0.0)
+        found.append([look.found(one, (scan.width, scan.height)) for one in told])
+    return agreed(found)
 
 
 class _Finder(Protocol):
@@ -231,10 +268,11 @@ class _Small:
             raise InputError(f"{printable(model)}: damaged ({error.err}); get a fresh copy") from error
 
     def find(self, scan: Scan) -> list[Detection]:
-        pixels, wide, high = prepared(scan.pixels, self._card.long_side)
+        return found_in_looks(scan, self._card.looks, self._card.long_side, self._card.classes, self._say)
+
+    def _say(self, pixels: NDArray[np.uint8]) -> Said:
         self._net.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255))
-        outputs = self._net.forward(["classes", "fine", "coarse"])
-        return detections_said(Said(*(output[0] for output in outputs)), (wide, high), scan, self._card.classes, 0.0)
+        return Said(*(output[0] for output in self._net.forward(["classes", "fine", "coarse"])))
 
 
 class _Queries:

@@ -19,6 +19,7 @@ from matcher.augmentation import stretched
 from matcher.detection import Detection, surest_first
 from matcher.errors import InputError
 from matcher.images import printable
+from matcher.looks import ONE_LOOK
 from matcher.onnx_boxes import queries_decoded
 from matcher.region_learning import AveragedLearner, exported
 from matcher.trained import QUERIES_OVERLAP
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from matcher.augmentation import Example
     from matcher.images import Scan
+    from matcher.looks import Look
     from matcher.schedule import Schedule
 
 __all__ = ["TransformersLearner"]
@@ -107,7 +109,12 @@ class TransformersLearner(AveragedLearner):
         others = [weights for name, weights in plain.named_parameters() if "backbone" not in name]
         chosen = [[weights for weights in group if weights.requires_grad] for group in (backbone, others)]
         super().__init__(plain, [(chosen[0], _BACKBONE), (chosen[1], 1.0)], schedule)
-        self._examples, self._classes, self._side = examples, tuple(classes), side
+        self._classes, self._side = tuple(classes), side
+        self.take(examples, ())
+
+    def take(self, examples: Sequence[Callable[[], Example]], things: Sequence[NDArray[np.int64]]) -> None:
+        """Learn from these examples from now on; `things` are theirs, and not asked for here."""
+        self._examples = examples
 
     def learn(self, step: int) -> dict[str, float]:
         """Learn from one batch, and return the loss."""
@@ -128,8 +135,8 @@ class TransformersLearner(AveragedLearner):
         centred = torch.cat([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], dim=1)
         return {"class_labels": torch.from_numpy(boxes[:, 0].astype(np.int64)).to(self.device), "boxes": centred}
 
-    def detect(self, scan: Scan) -> list[Detection]:
-        """Return what the averaged network finds on a scan, with raw scores, however unsure."""
+    def detect(self, scan: Scan, looks: Sequence[Look] = ONE_LOOK) -> list[Detection]:
+        """Return what the averaged network finds on a scan, in one look, with raw scores, however unsure."""
         size = (self._side, self._side)
         smaller = self._side < max(scan.pixels.shape[:2])
         how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR

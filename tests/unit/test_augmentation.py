@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import matcher.augmentation
-from matcher.augmentation import Example, masked_part, part_with, toned
+import matcher.painted_parts
+from matcher.augmentation import Example, part_with, toned
+from matcher.painted_parts import damage_laid_on, masked_part
 from matcher.region_targets import IGNORED
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ def _plain_tones() -> Iterator[None]:
     """Leave tones as they are, so that what is dark stays so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matcher.augmentation, "toned", lambda pixels, rng: pixels)
-        patch.setattr(matcher.augmentation, "_relit", lambda pixels, rng, swapped=0.0: pixels)
+        for module in (matcher.augmentation, matcher.painted_parts):
+            patch.setattr(module, "relit", lambda pixels, rng, swapped=0.0: pixels)
         yield
 
 
@@ -108,6 +111,28 @@ def test_painted_pixels_turn_with_their_image(seed):
     both = (dark & (classes == 1) & on_image).sum()
     either = ((dark | (classes == 1)) & on_image).sum()
     assert both / either > 0.7
+
+
+@pytest.mark.parametrize("depth", [-60, 50])
+def test_damage_of_one_image_shows_on_another_as_it_does_there(depth):
+    damage = np.zeros((64, 64), np.uint8)
+    cv2.line(damage, (5, 10), (60, 50), 2, 5)
+    rng = np.random.default_rng(1)
+    other = np.clip(rng.normal(120, 3, (64, 64, 3)), 0, 255)
+    other[damage > 0] += depth
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    pixels[:, 32:] = 0  # on black nothing is to be seen
+    classes = np.zeros((64, 64), np.uint8)
+    classes[:8] = IGNORED
+    laid, told = damage_laid_on(pixels, classes, other.astype(np.uint8), damage, 1.0)
+    inside = cv2.erode(damage, np.ones((3, 3), np.uint8)) > 0
+    clear = inside & (np.arange(64) < 24)
+    assert laid[clear].mean() == pytest.approx(90 * (120 + depth) / 120, rel=0.12)
+    assert (told[clear & (classes == 0)] == 2).all()
+    assert (told[(damage > 0) & (np.arange(64) > 44)] == IGNORED).all()
+    assert (told[:8] == IGNORED).all()
+    far = cv2.dilate(damage, np.ones((9, 9), np.uint8)) == 0
+    np.testing.assert_array_equal(laid[far], pixels[far])
 
 
 def test_parts_follow_from_their_seed():

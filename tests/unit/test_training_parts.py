@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index.average_precision import figures_of, matched, shared_of
-from index.learning import Pace, run
+from index.learning import Course, Pace, run
 from matcher._onnx import convolutions, describe, with_metadata
 from matcher.detection import Detection
 from matcher.errors import InputError
 from matcher.layout_network import WEIGHTS
+from matcher.schedule import Schedule
 from matcher.score_calibration import best_threshold, calibrated, fitted
 from matcher.tiles import blended
 from matcher.trained import Card, card_of, with_card
@@ -184,8 +185,12 @@ class Counter:
 class Interrupting(Counter):
     """Is interrupted at a step."""
 
+    def __init__(self, peak: int = 100, stop: int = 11) -> None:
+        super().__init__(peak)
+        self.stop = stop
+
     def learn(self, step: int) -> dict[str, float]:
-        if step == 11:
+        if step == self.stop:
             raise KeyboardInterrupt
         return super().learn(step)
 
@@ -212,3 +217,46 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
     (tmp_path / "b" / "checkpoint.safetensors").write_bytes(b"\x08\x00")
     with pytest.raises(InputError, match="damaged"):
         run(Counter(), other.measure, tmp_path / "b", pace, "job", **quiet)
+
+
+def test_at_the_end_everything_is_learned_from(tmp_path):
+    pace = Pace(60, 5, 3, 12)
+    joined: list[float] = []
+    quiet = {"told": lambda _: None, "progress": lambda *_: None}
+
+    def course_of(learner: Counter, folder: str) -> Course:
+        def settle() -> dict[str, float]:
+            return {"measured": learner.measure()["ap"]}
+
+        def join() -> None:
+            joined.append(float(learner.values[0]))
+
+        return run(learner, learner.measure, tmp_path / folder, pace, "job", settle=settle, join=join, **quiet)
+
+    straight = Counter()
+    expected = course_of(straight, "a")
+    assert expected.step == 60
+    assert expected.settled["measured"] == expected.best  # of the best weights, before the rest was learned from
+    steps = [line["step"] for line in expected.log]
+    assert 48 not in steps[:-3]  # measures ended early, and the last steps were taken all the same
+    assert steps[-3:] == [50, 55, 60]
+    assert len(joined) == 1
+    broken = Interrupting(stop=57)
+    with pytest.raises(KeyboardInterrupt):
+        course_of(broken, "b")
+    again = Counter()
+    course = course_of(again, "b")
+    assert course.settled == expected.settled
+    np.testing.assert_array_equal(again.values, straight.values)
+    assert course.log[-1]["step"] == 60
+    assert len(joined) == 3  # the run that went on learns from everything at once
+
+
+def test_the_rate_begins_anew_where_everything_is_learned_from():
+    schedule = Schedule(steps=100, rate=1.0, together=40)
+    rates = [schedule.rate_at(step) for step in range(100)]
+    assert max(rates) == pytest.approx(1, abs=0.02)
+    assert rates[59] < 0.02
+    assert rates[60] == pytest.approx(0.5)
+    assert rates[60:] == sorted(rates[60:], reverse=True)
+    assert rates[-1] < 0.02
