@@ -23,6 +23,7 @@ __all__ = ["Decoders"]
 Result = TypeVar("Result")
 
 _STARTING_SECONDS = 60.0
+_ENDING_SECONDS = 2.0
 
 
 class Decoders:
@@ -79,11 +80,15 @@ class Decoders:
 
     def close(self) -> None:
         """End the processes that are idle; the others end with this one."""
+        ending = []
         with contextlib.suppress(queue.Empty):
             while True:
                 process = self._idle.get_nowait()
                 if process is not None:
-                    process.stop()
+                    process.let_go()
+                    ending.append(process)
+        for process in ending:
+            process.stop(_ENDING_SECONDS)
 
 
 def _nothing() -> None:
@@ -114,8 +119,14 @@ class _Process:
             self.stop()
             raise _Ended(f"the process that read this picture was ended (status {code}); convert the file") from None
 
-    def stop(self) -> None:
+    def let_go(self) -> None:
+        """Let a process that is idle end by itself."""
         self._pipe.close()
+
+    def stop(self, seconds: float = 0.0) -> None:
+        """Wait so long for the process to end, then end it."""
+        self._pipe.close()
+        self._process.join(seconds)
         self._process.kill()
         self._process.join()
 
