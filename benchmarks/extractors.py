@@ -1,8 +1,9 @@
 """``python -m benchmarks.extractors NAME...``: extractors of local features beside each other.
 
-Each learns a vocabulary of its own from the same pictures of ``various/``; then a sample of each image set is indexed
-and asked the same queries. Samples are drawn evenly and named in the output: learned extractors take seconds an image,
-and what tells them apart on so few images is less what is found than by how much.
+Each learns a vocabulary of its own from the same pictures of ``various/``, and with ``--calibrate`` its law of chance
+from a third of them; then a sample of each image set is indexed and asked the same queries. Samples are drawn evenly
+and named in the output: learned extractors take seconds an image, and what tells them apart on so few images is less
+what is found than by how much.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.datasets import Dataset, data_folder, load
 from benchmarks.metrics import evaluate
 from benchmarks.runner import EVERYTHING, arguments, found, machine, report, table
 from index.answers import Query
+from index.calibrating import calibrated, set_aside
 from index.search import search
 from index.store import Index
 from index.training import train
@@ -92,15 +94,18 @@ def measure(dataset: Dataset, folder: Path, work_size: int, vocabulary: Path | N
     }
 
 
-def _vocabulary(name: str, words: int, pictures: int, cache: Path) -> Path | None:
+def _vocabulary(name: str, words: int, pictures: int, calibrate: bool, cache: Path) -> Path | None:
     """Return the vocabulary file of an extractor, trained unless it is there already; None is the one shipped."""
     if name == _SHIPPED:
         return None
-    path = cache / f"{name}-{words}-{pictures}.h5"
+    path = cache / f"{name}-{words}-{pictures}{'-calibrated' if calibrate else ''}.h5"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        images = _evenly(sorted((data_folder() / "various").iterdir()), pictures)
-        train([str(image) for image in images], path, features=name, words=words)
+        images = [str(image) for image in _evenly(sorted((data_folder() / "various").iterdir()), pictures)]
+        learnt, kept = set_aside(images) if calibrate else (images, [])
+        train(learnt, path, features=name, words=words)
+        if calibrate:
+            calibrated(path, kept)
     return path
 
 
@@ -115,6 +120,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--work-size", type=int, default=1024, metavar="PX", help="long side (default: 1024)")
     parser.add_argument("--words", type=int, default=8192, metavar="N", help="of each vocabulary (default: 8192)")
     parser.add_argument("--pictures", type=int, default=80, metavar="N", help="to learn them from (default: 80)")
+    parser.add_argument("--calibrate", action="store_true", help="measure what chance gives with each vocabulary, too")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "calque" / "benchmarks")
     options = parser.parse_args(words)
     cv2.setNumThreads(1)
@@ -124,7 +130,7 @@ def main(words: Sequence[str] | None = None) -> int:
             sample(load(name, options.part), options.queries, options.distractors) for name in options.sets.split(",")
         ]
         for name in options.names:
-            vocabulary = _vocabulary(name, options.words, options.pictures, options.cache)
+            vocabulary = _vocabulary(name, options.words, options.pictures, options.calibrate, options.cache)
             for dataset in sets:
                 with tempfile.TemporaryDirectory(prefix="calque-benchmark-") as folder:
                     figures = measure(dataset, Path(folder), options.work_size, vocabulary)
