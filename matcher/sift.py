@@ -32,6 +32,10 @@ _Y, _X, _O = np.meshgrid(np.arange(4), np.arange(4), np.arange(8), indexing="ij"
 _MIRROR = (((3 - _Y) * 4 + _X) * 8 + (-_O) % 8).ravel()
 _NEGATIVE = (((3 - _Y) * 4 + (3 - _X)) * 8 + _O).ravel()
 
+_FAINT, _FEW = 0.01, 1000
+"""OpenCV's contrast threshold where `Sift.contrast` finds fewer keypoints than so many, and how many are kept then: of
+photographs taken in the dark or in mist, and of faded ones, there is else little or nothing (docs/ablations.md)."""
+
 _SHIFT = 0.25
 """Pixels by which OpenCV's keypoints lie too far right and down: it doubles an image, but only halves coordinates."""
 
@@ -98,7 +102,12 @@ class Sift:
         raw: NDArray = np.zeros((0, 128), dtype=np.float32)
         if _has_pyramid(scan):
             allowed = None if mask is None else mask.astype(np.uint8) * 255
-            keypoints, described = self._detector().detectAndCompute(scan.pixels, allowed)
+            detector = _detector(self.contrast)
+            keypoints, described = detector.detectAndCompute(scan.pixels, allowed)
+            if len(keypoints) < _FEW:
+                faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels, allowed)
+                keypoints = _strongest(faint, _FEW)
+                described = _described(scan, keypoints, detector)
             if keypoints:
                 raw = described
         points, sizes, responses = _measured(keypoints)
@@ -120,18 +129,14 @@ class Sift:
         keypoints: Sequence[cv2.KeyPoint] = ()
         raw: NDArray = np.zeros((0, 128), dtype=np.float32)
         if _has_pyramid(scan):
-            detector = self._detector()
-            keypoints = detector.detect(scan.pixels)
-            points, sizes, responses = _measured(keypoints)
-            within = np.flatnonzero(region.contains(_placed(scan, points)))
-            strongest = np.argsort(-(sizes * responses)[within], kind="stable")[:most]
-            keypoints = [keypoints[k] for k in np.sort(within[strongest])]
-            # Where all lie on coarse levels OpenCV would leave out the finest, and blur the others a little otherwise.
-            raw = detector.compute(scan.pixels, [*keypoints, _finest(scan)])[1][:-1]
+            detector = _detector(self.contrast)
+            keypoints = _inside(detector.detect(scan.pixels), scan, region)
+            if len(keypoints) < _FEW:
+                faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels)
+                keypoints = _strongest(_inside(faint, scan, region), _FEW)
+            keypoints = _strongest(keypoints, most)
+            raw = _described(scan, keypoints, detector)
         return _features(scan, keypoints, root_sift(raw), np.ones(len(keypoints), np.float32))
-
-    def _detector(self) -> cv2.SIFT:
-        return cv2.SIFT.create(0, 3, self.contrast, 10, 1.6, cv2.CV_8U)
 
     def unweighted(self) -> Sift:
         """Return this extractor for what is all picture: it keeps everything."""
@@ -141,6 +146,29 @@ class Sift:
         """Return the features of the mirrored or negative image."""
         turned = mirrored(features) if "mirrored" in relation else features
         return inverted(turned) if "inverted" in relation else turned
+
+
+def _detector(contrast: float) -> cv2.SIFT:
+    return cv2.SIFT.create(0, 3, contrast, 10, 1.6, cv2.CV_8U)
+
+
+def _inside(keypoints: Sequence[cv2.KeyPoint], scan: Scan, region: Region) -> Sequence[cv2.KeyPoint]:
+    """Return the keypoints inside a region, which is in pixels of the original."""
+    points, _, _ = _measured(keypoints)
+    return [keypoints[int(k)] for k in np.flatnonzero(region.contains(_placed(scan, points)))]
+
+
+def _strongest(keypoints: Sequence[cv2.KeyPoint], most: int) -> Sequence[cv2.KeyPoint]:
+    """Return at most so many keypoints, in their order."""
+    _, sizes, responses = _measured(keypoints)
+    chosen = np.argsort(-sizes * responses, kind="stable")[:most]
+    return [keypoints[k] for k in np.sort(chosen)]
+
+
+def _described(scan: Scan, keypoints: Sequence[cv2.KeyPoint], detector: cv2.SIFT) -> NDArray[np.float32]:
+    """Return the descriptors of keypoints, shape (n, 128)."""
+    # Where all lie on coarse levels OpenCV would leave out the finest, and blur the others a little otherwise.
+    return np.asarray(detector.compute(scan.pixels, [*keypoints, _finest(scan)])[1][:-1], np.float32)
 
 
 def _has_pyramid(scan: Scan) -> bool:

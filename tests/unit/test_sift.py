@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from matcher import sift
 from matcher.images import Scan
 from matcher.sift import Sift, inverted, mirrored, root_sift
 from matcher.types import Region
@@ -135,7 +136,8 @@ def test_the_strongest_are_kept(photograph):
 
 
 @pytest.mark.parametrize(("region", "most"), [(Region(60, 80, 300, 290), 40), (Region(3.5, 100, 250.2, 120.9), 10_000)])
-def test_what_is_framed_is_what_would_be_found_there(photograph, region, most):
+def test_what_is_framed_is_what_would_be_found_there(photograph, region, most, monkeypatch):
+    monkeypatch.setattr(sift, "_FEW", 0)  # what is faint is looked for where there is little: in a region sooner
     shown = scan(photograph, 1.5, 1.25)
     everything = Sift(50).unweighted().extract(shown)
     inside = everything.take(region.contains(everything.points))
@@ -156,6 +158,26 @@ def test_signature_names_what_changes_descriptors():
     assert Sift(contrast=0.02).signature != Sift().signature
 
 
-def test_contrast_is_a_threshold(photograph):
+def test_a_faint_image_has_features_all_the_same(photograph):
+    faint = cv2.convertScaleAbs(photograph, alpha=0.15, beta=20)
+    whole, framed = Sift().extract(scan(faint)), Sift().framed(scan(faint), Region(0, 0, 400, 400), 10_000)
+    assert len(whole) > 300
+    # The same places as in full light, and what is there looks the same.
+    light = Sift(contrast=0.01).extract(scan(photograph))
+    apart = np.linalg.norm(whole.points[:, None] - light.points[None], axis=2)
+    near = apart.min(axis=1) < 1
+    alike = (whole.descriptors[near] * light.descriptors[apart[near].argmin(axis=1)]).sum(axis=1)
+    assert near.mean() > 0.7
+    assert np.median(alike) > 0.9
+    assert len(framed) == len(whole)
+
+
+def test_what_is_faint_adds_little_to_an_image(photograph):
+    noise = np.random.default_rng(0).normal(128, 6, (600, 600)).clip(0, 255).astype(np.uint8)
+    assert len(Sift().extract(scan(noise))) <= 1000
+
+
+def test_contrast_is_a_threshold(photograph, monkeypatch):
+    monkeypatch.setattr(sift, "_FEW", 0)
     faint = cv2.convertScaleAbs(photograph, alpha=0.3, beta=100)
     assert len(Sift(contrast=0.01).extract(scan(faint))) > len(Sift().extract(scan(faint)))
