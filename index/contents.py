@@ -17,6 +17,7 @@ from index.segment import Segment, StoredFeatures
 from index.snapshot import faults, holdings, map_segments
 from index.vectors import EMBED_AGAIN, counted_vectors, damaged_vectors
 from index.where import parse, select
+from matcher.registry import name_in
 from matcher.significance import SHIPPED_LAW
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Contents:
             return "with a vocabulary of its own an index gives more false alarms than it claims"
         if law not in (SHIPPED_LAW, law.held_to(SHIPPED_LAW)):
             return "an earlier calque measured the index's vocabulary, and claimed too few false alarms; train it again"
+        if name_in(self.vocabulary.features) != "sift":
+            return "features of networks agree along straight lines, too: a few hits claimed as surest may be chance"
         return ""
 
     @property

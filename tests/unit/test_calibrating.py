@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,6 +16,7 @@ from cli.train import train
 from index import calibrating
 from index.answers import Query
 from index.calibrating import Weighed, Weighing, calibrated, fitted_law, set_aside, weigh_unrelated, window
+from index.contents import Contents
 from index.search import search
 from index.store import Index
 from index.vocabulary import Vocabulary, bundled_vocabulary
@@ -168,6 +170,13 @@ def test_a_vocabulary_of_ones_own_is_measured_and_its_index_says_so(
             (answer,) = search(index, [Query("", pictures / "camera.png")], relations=("same",))
             alarms[name] = answer.hits[0].false_alarms
     assert alarms["with"] > alarms["without"] > 0
+
+
+def test_an_index_of_networks_features_says_that_its_surest_hits_may_be_chance() -> None:
+    law = TRUE.held_to(SHIPPED_LAW)
+    for features, said in (("xfeat-1(weights=abc)", True), ("rootsift-1(contrast=0.04)", False)):
+        index = SimpleNamespace(vocabulary=replace(bundled_vocabulary(), features=features, law=law))
+        assert ("features of networks" in Contents.caveat.fget(index)) == said
 
 
 @pytest.mark.compiled
