@@ -12,9 +12,11 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from defusedxml import ElementTree
 from PIL import Image
 
 from cli.report import ReportWriter
+from cli.report_classes_drawings import confusion_of_labels
 from cli.report_page import chance
 from index.annotations import Judgement
 from index.judgements import read_decisions
@@ -243,3 +245,21 @@ def test_says_honestly_what_chance_could_do(false_alarms: float, verdict: str, w
     got, meaning = chance(false_alarms)
     assert got == verdict
     assert words in meaning
+
+
+def test_classes_that_do_not_exclude_each_other_are_drawn_as_bars() -> None:
+    """Of each class right, missed and false, in lengths that can be compared."""
+    counts = [[[5, 3], [1, 9]], [[16, 0], [2, 0]]]  # [true][told], of each class
+    drawn = ElementTree.fromstring(confusion_of_labels(["wood <cut>", "é" * 90], counts))
+    names = [text.text or "" for text in drawn.findall(".//{*}text")]
+    assert "wood <cut>" in names
+    assert "9 / 1 / 3" in names
+    assert "0 / 2 / 0" in names
+    bars = [float(bar.get("width", 0)) for bar in drawn.findall(".//{*}rect") if bar.get("height") == "22"]
+    right, missed, false = bars[:3]
+    assert (right / missed, right / false) == pytest.approx((9, 3), rel=0.01)
+    assert bars[3] == bars[5] == 0
+    assert bars[4] == pytest.approx(2 * missed, rel=0.01)
+    assert max(float(bar.get("x", 0)) + float(bar.get("width", 0)) for bar in drawn.findall(".//{*}rect")) <= float(
+        drawn.get("width", 0)
+    )
