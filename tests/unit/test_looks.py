@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matcher.detection import Detection
@@ -15,6 +15,7 @@ from matcher.types import Region
 LOOKS = st.builds(Look, st.just(1.0), st.integers(0, 3), st.booleans())
 
 
+@settings(deadline=None)
 @given(LOOKS, st.integers(8, 40), st.integers(8, 40), st.integers(0, 1000))
 def test_a_thing_lies_where_it_was(look, high, wide, seed):
     rng = np.random.default_rng(seed)

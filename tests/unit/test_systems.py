@@ -7,7 +7,6 @@ import importlib.util
 import os
 import pwd
 import re
-import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from click.shell_completion import BashComplete
 
 import index.durable
 import index.sources
+import index.workers
 from cli.main import calque
 from index.durable import fsync_folder, replacing
 from index.locks import WriterLock
@@ -226,7 +226,7 @@ def answering(function: Any) -> Any:
 
 def test_workers_are_spawned_whatever_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "INHERITED", [1])
-    monkeypatch.delattr(signal, "pthread_sigmask")  # not on Windows
+    monkeypatch.setattr(index.workers, "signal", SimpleNamespace())  # no `pthread_sigmask` on Windows
     with WorkerPool(answering, (started_how,), 1) as pool:
         ((_, told),) = list(pool.map([0]))
     assert told == ([], os.getpid())
