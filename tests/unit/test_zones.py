@@ -254,6 +254,7 @@ def test_a_mets_volume_with_links_that_no_file_can_have(tmp_path: Path, link: st
     assert all(isinstance(failure, SourceFailure) for failure in failures)
 
 
+@pytest.mark.compiled
 def test_zones_by_the_command_line(collection: Collection, tmp_path: Path, calque: Calque) -> None:
     """Given with the pages, or of pages that are in; those of no page are told."""
     for stem in ("camera", "coins", "nowhere"):
