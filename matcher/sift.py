@@ -104,8 +104,8 @@ class Sift:
             allowed = None if mask is None else mask.astype(np.uint8) * 255
             detector = _detector(self.contrast)
             keypoints, described = detector.detectAndCompute(scan.pixels, allowed)
-            if len(keypoints) < _FEW:
-                faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels, allowed)
+            if mask is None and len(keypoints) < _FEW:  # what a mask leaves of a page is little, but seldom faint
+                faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels)
                 keypoints = _strongest(faint, _FEW)
                 described = _described(scan, keypoints, detector)
             if keypoints:

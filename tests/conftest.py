@@ -99,10 +99,12 @@ def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def calque() -> Calque:
-    """Return a function that runs ``calque WORDS…``; options as of `subprocess.run`, but `env` adds to what is."""
+    """Return a function that runs ``calque WORDS…``; options as of `subprocess.run`, but `env` adds to what is, and
+    what is None in it is taken away."""
 
     def run(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(options.pop("env", None) or {})}
+        asked = {**os.environ, "PYTHONPATH": str(REPOSITORY), **(options.pop("env", None) or {})}
+        environment = {name: value for name, value in asked.items() if value is not None}
         command = [sys.executable, "-c", "from cli.main import main; main()", *map(str, words)]
         settings = {"capture_output": True, "text": True, "timeout": 300, **options}
         return subprocess.run(command, env=environment, check=False, **settings)
