@@ -116,7 +116,9 @@ def calque() -> Calque:
 def scans_index(collection: Collection, calque: Calque, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of `collection` (names such as ``scans/a/coins.jpg``), made by the command line; to be read only."""
     path = tmp_path_factory.mktemp("index") / "scans.calque"
-    done = calque("add", path, collection.folder.name, "--workers", "1", cwd=collection.folder.parent)
+    # With kernels compiled, whatever the tests run with: as plain Python it takes five minutes.
+    compiled = {"NUMBA_DISABLE_JIT": None}
+    done = calque("add", path, collection.folder.name, "--workers", "1", cwd=collection.folder.parent, env=compiled)
     assert done.returncode == 0, done.stderr
     return path
 
