@@ -188,6 +188,7 @@ def _listening(host: str, port: int) -> socket.socket:
         made = socket.socket(family, kind, protocol)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind(place)
+        made.listen(2048)  # who comes before the server runs waits for it, and is not turned away
     except OSError as error:
         raise InputError(f"{host}:{port} cannot be listened at ({error.strerror}); give another --port") from error
     return made
