@@ -32,8 +32,8 @@ _Y, _X, _O = np.meshgrid(np.arange(4), np.arange(4), np.arange(8), indexing="ij"
 _MIRROR = (((3 - _Y) * 4 + _X) * 8 + (-_O) % 8).ravel()
 _NEGATIVE = (((3 - _Y) * 4 + (3 - _X)) * 8 + _O).ravel()
 
-_FAINT, _FEW = 0.01, 1000
-"""OpenCV's contrast threshold where `Sift.contrast` finds fewer keypoints than so many, and how many are kept then: of
+_FAINT, _FEW, _MOST = 0.01, 500, 1000
+"""OpenCV's contrast threshold where `Sift.contrast` finds fewer than `_FEW` keypoints, and how many are kept then: of
 photographs taken in the dark or in mist, and of faded ones, there is else little or nothing (docs/ablations.md)."""
 
 _SHIFT = 0.25
@@ -106,7 +106,7 @@ class Sift:
             keypoints, described = detector.detectAndCompute(scan.pixels, allowed)
             if mask is None and len(keypoints) < _FEW:  # what a mask leaves of a page is little, but seldom faint
                 faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels)
-                keypoints = _strongest(faint, _FEW)
+                keypoints = _strongest(faint, _MOST)
                 described = _described(scan, keypoints, detector)
             if keypoints:
                 raw = described
@@ -133,7 +133,7 @@ class Sift:
             keypoints = _inside(detector.detect(scan.pixels), scan, region)
             if len(keypoints) < _FEW:
                 faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels)
-                keypoints = _strongest(_inside(faint, scan, region), _FEW)
+                keypoints = _strongest(_inside(faint, scan, region), _MOST)
             keypoints = _strongest(keypoints, most)
             raw = _described(scan, keypoints, detector)
         return _features(scan, keypoints, root_sift(raw), np.ones(len(keypoints), np.float32))

@@ -139,7 +139,7 @@ def assert_lies_as(hit: Hit, place: Print, offset: tuple[float, float] = (0, 0))
     assert abs((match.rotation - place.rotation + 180) % 360 - 180) < 0.7
     assert match.scale == pytest.approx(place.scale, rel=0.01)
     assert match.transform.mirrored == ("mirrored" in place.relation)
-    assert np.abs(match.transform.apply(match.query_points) - match.image_points).max() < 10
+    assert np.abs(match.transform.apply(match.query_points) - match.image_points).max() < 8
     assert len(match.query_points) >= match.inliers > 10
 
 
