@@ -112,13 +112,17 @@ def set_aside(sources: Sequence[str], seed: int = 0) -> tuple[list[str], list[st
 
     The latter are a third of them, drawn at random, 250 at most. Fewer than three files are taken for both.
     """
-    files = list(dict.fromkeys(str(item.path) for item in expand(sources) if not isinstance(item, SourceFailure)))
+    files = list(map(str, _files(sources)))
     if len(files) < _SET_ASIDE:
         return list(sources), list(sources)
     count = min(_MOST_IMAGES, len(files) // _SET_ASIDE)
     chosen = frozenset(np.random.default_rng(seed).choice(len(files), count, replace=False).tolist())
     learnt = [file for number, file in enumerate(files) if number not in chosen]
     return learnt, [file for number, file in enumerate(files) if number in chosen]
+
+
+def _files(sources: Sequence[str]) -> list[Path]:
+    return sorted({item.path for item in expand(sources) if not isinstance(item, SourceFailure)})
 
 
 def calibrated(
@@ -152,7 +156,7 @@ def calibrated(
     Vocabulary
         With its law, or without where the images are too few to tell.
     """
-    files = sorted({item.path for item in expand(sources) if not isinstance(item, SourceFailure)})
+    files = _files(sources)
     chosen = np.sort(np.random.default_rng(seed).choice(len(files), min(len(files), images), replace=False))
     searches = min(searches, _SEARCHES_EACH * len(chosen))
     total = len(chosen) + searches

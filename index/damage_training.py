@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from index.annotated import held_documents
-from index.detection_training import Trained, pace_of, starting_weights
+from index.detection_training import Trained, starting_weights
 from index.durable import replacing
-from index.learning import run
+from index.learning import Pace, run
 from index.painted import read_mask
 from index.zones import pixel_size
 from matcher.damage import classes_at
@@ -114,7 +114,7 @@ def train_damage(
     """
     learned, validated = _divided(images, classes, settings)
     told(f"{len(learned)} images to learn from, {len(validated)} kept to measure by")
-    pace = pace_of(settings.steps, settings.together, settings.patience)
+    pace = Pace.of(settings.steps, settings.together, settings.patience)
     schedule = Schedule(
         *(settings.steps, settings.batch, _SIDE, settings.rate, settings.turns, settings.mirrored, settings.seed),
         pace.together,

@@ -39,18 +39,13 @@ if TYPE_CHECKING:
     from matcher.trained import What
 
 __all__ = [
-    "MEASURES",
     "DetectionTraining",
     "Trained",
     "matched_on",
-    "pace_of",
     "read_scan",
     "starting_weights",
     "train_detector",
 ]
-
-MEASURES = 8
-"""A run measures itself so many times."""
 
 _READ = 1600
 """Long side, in pixels, to which images are reduced before they are measured by, as when a detector is applied."""
@@ -207,7 +202,7 @@ def train_detector(
         learner.take(*_examples([*learned, *validated], classes, settings.long_side))
 
     course = run(
-        *(learner, measure, folder, pace_of(settings.steps, settings.together, settings.patience), job),
+        *(learner, measure, folder, Pace.of(settings.steps, settings.together, settings.patience), job),
         settle=settle,
         join=join,
         told=told,
@@ -237,12 +232,6 @@ def train_detector(
         temporary.write_bytes(with_card(learner.export(), card))
     shutil.rmtree(folder, ignore_errors=True)
     return Trained(out, card, course, len(learned), len(validated), figures)
-
-
-def pace_of(steps: int, together: float, patience: int) -> Pace:
-    """Return the pace of so many steps, of which a share, the last ones, learn from everything."""
-    last = min(steps - 1, round(steps * together))
-    return Pace(steps, max(1, (steps - last) // MEASURES), patience, last)
 
 
 def _learner(
@@ -378,5 +367,5 @@ def _schedule(settings: DetectionTraining) -> Schedule:
         settings.turns,
         settings.mirrored,
         settings.seed,
-        pace_of(settings.steps, settings.together, settings.patience).together,
+        Pace.of(settings.steps, settings.together, settings.patience).together,
     )

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Course", "Learner", "Pace", "run"]
 
+_MEASURES = 8
+"""A run measures itself so many times."""
+
 _CHECKPOINT = "checkpoint.safetensors"
 _LOG = "log.jsonl"
 _BEST = "best."
@@ -77,6 +80,12 @@ class Pace:
     def __post_init__(self) -> None:
         if min(self.steps, self.every, self.patience) < 1 or not 0 <= self.together < self.steps:
             raise ValueError(f"steps, every and patience must be positive, together less than steps, got {self}")
+
+    @classmethod
+    def of(cls, steps: int, together: float, patience: int) -> Pace:
+        """Return the pace of so many steps, of which a share, the last ones, learn from everything."""
+        last = min(steps - 1, round(steps * together))
+        return cls(steps, max(1, (steps - last) // _MEASURES), patience, last)
 
 
 @dataclass(slots=True)
