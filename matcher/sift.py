@@ -105,8 +105,7 @@ class Sift:
             detector = _detector(self.contrast)
             keypoints, described = detector.detectAndCompute(scan.pixels, allowed)
             if mask is None and len(keypoints) < _FEW:  # what a mask leaves of a page is little, but seldom faint
-                faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels)
-                keypoints = _strongest(faint, _MOST)
+                keypoints = self._faint(scan)
                 described = _described(scan, keypoints, detector)
             if keypoints:
                 raw = described
@@ -130,13 +129,16 @@ class Sift:
         raw: NDArray = np.zeros((0, 128), dtype=np.float32)
         if _has_pyramid(scan):
             detector = _detector(self.contrast)
-            keypoints = _inside(detector.detect(scan.pixels), scan, region)
+            keypoints = detector.detect(scan.pixels)
             if len(keypoints) < _FEW:
-                faint = _detector(min(_FAINT, self.contrast)).detect(scan.pixels)
-                keypoints = _strongest(_inside(faint, scan, region), _MOST)
-            keypoints = _strongest(keypoints, most)
+                keypoints = self._faint(scan)
+            keypoints = _strongest(_inside(keypoints, scan, region), most)
             raw = _described(scan, keypoints, detector)
         return _features(scan, keypoints, root_sift(raw), np.ones(len(keypoints), np.float32))
+
+    def _faint(self, scan: Scan) -> Sequence[cv2.KeyPoint]:
+        """Return the strongest keypoints of an image on which there are few, however faint."""
+        return _strongest(_detector(min(_FAINT, self.contrast)).detect(scan.pixels), _MOST)
 
     def unweighted(self) -> Sift:
         """Return this extractor for what is all picture: it keeps everything."""

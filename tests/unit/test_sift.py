@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from matcher import sift
 from matcher.images import Scan
 from matcher.sift import Sift, inverted, mirrored, root_sift
 from matcher.types import Region
@@ -136,8 +135,7 @@ def test_the_strongest_are_kept(photograph):
 
 
 @pytest.mark.parametrize(("region", "most"), [(Region(60, 80, 300, 290), 40), (Region(3.5, 100, 250.2, 120.9), 10_000)])
-def test_what_is_framed_is_what_would_be_found_there(photograph, region, most, monkeypatch):
-    monkeypatch.setattr(sift, "_FEW", 0)  # what is faint is looked for where there is little: in a region sooner
+def test_what_is_framed_is_what_would_be_found_there(photograph, region, most):
     shown = scan(photograph, 1.5, 1.25)
     everything = Sift(50).unweighted().extract(shown)
     inside = everything.take(region.contains(everything.points))
@@ -177,7 +175,6 @@ def test_what_is_faint_adds_little_to_an_image(photograph):
     assert len(Sift().extract(scan(noise))) <= 1000
 
 
-def test_contrast_is_a_threshold(photograph, monkeypatch):
-    monkeypatch.setattr(sift, "_FEW", 0)
+def test_contrast_is_a_threshold(photograph):
     faint = cv2.convertScaleAbs(photograph, alpha=0.3, beta=100)
     assert len(Sift(contrast=0.01).extract(scan(faint))) > len(Sift().extract(scan(faint)))
