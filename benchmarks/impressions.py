@@ -30,6 +30,7 @@ from benchmarks.runner import arguments, ask, build, found, machine, report, tab
 from benchmarks.wear import SCANNERS, age, ink, press, recut, scan
 from index.answers import Query
 from index.comparison import compare
+from index.settings import PROFILES
 from matcher.collation import collate
 from matcher.errors import CalqueError
 from matcher.images import read_image
@@ -37,7 +38,7 @@ from matcher.types import Region
 from matcher.verdict import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -55,7 +56,7 @@ AMOUNTS = (0.005, 0.01, 0.02, 0.03)
 USUAL_SIZE, USUAL_WEAR = 200, 0.5
 EXPERIMENTS = ("search", "verdicts", "real")
 
-_PAGE, _PER_PAGE = (1400, 2000), 5
+_HEIGHT, _PER_PAGE = 2000, 5
 _SURE, _SAME_PLACE = 1e-3, 0.3
 _REENGRAVED = "/19551/"
 """The American edition of 1905 in ``alice``: engraved anew after Tenniel, without his mark, with other hatching."""
@@ -85,12 +86,19 @@ def _write(path: Path, page: NDArray[np.float32], scanner: Scanner, rng: np.rand
 
 
 def _pages(
-    blocks: Sequence[Carved], size: int, wear: float, folder: Path, name: str, rng: np.random.Generator
+    blocks: Sequence[Carved],
+    size: int,
+    wear: float,
+    folder: Path,
+    name: str,
+    rng: np.random.Generator,
+    height: int = _HEIGHT,
 ) -> Iterator[Pull]:
     """Print every block once, several on a page of type, and yield what was printed."""
     for start in range(0, len(blocks), _PER_PAGE):
         some = blocks[start : start + _PER_PAGE]
-        page, places = compose([_printed(carved, size, wear, rng) for _, carved in some], _PAGE, rng)
+        printed = [_printed(carved, size, wear, rng) for _, carved in some]
+        page, places = compose(printed, (7 * height // 10, height), rng)
         scanner = SCANNERS[start // _PER_PAGE % len(SCANNERS)]
         image = f"{name}-{start:03d}.jpg"
         _write(folder / image, page, scanner, rng)
@@ -98,19 +106,26 @@ def _pages(
             yield Pull(block.name, size, wear, scanner, image, place)
 
 
-def measure_search(blocks: Sequence[Carved], rng: np.random.Generator, workers: int | None = None) -> dict[str, Any]:
-    """Print every block in every condition, index the pages, ask for each block once, return recall by condition."""
+def measure_search(
+    blocks: Sequence[Carved],
+    rng: np.random.Generator,
+    workers: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    height: int = _HEIGHT,
+) -> dict[str, Any]:
+    """Print every block in every condition on pages `height` pixels high, index them with some settings, ask for each
+    block once, return recall by condition."""
     conditions = [(size, USUAL_WEAR) for size in SIZES] + [(USUAL_SIZE, wear) for wear in WEARS if wear != USUAL_WEAR]
     with tempfile.TemporaryDirectory(prefix="calque-impressions-") as temporary:
         folder = Path(temporary)
         pulls = [
             pull
             for size, wear in conditions
-            for pull in _pages(blocks, size, wear, folder, f"size{size}-wear{wear}", rng)
+            for pull in _pages(blocks, size, wear, folder, f"size{size}-wear{wear}", rng, height)
         ]
-        asked = list(_pages(blocks, 250, 0.2, folder, "query", rng))
+        asked = list(_pages(blocks, 250, 0.2, folder, "query", rng, height))
         dataset = Dataset("impressions", folder, tuple(dict.fromkeys(pull.image for pull in pulls)), ())
-        built = build(dataset, folder, workers)
+        built = build(dataset, folder, workers, settings=settings)
         queries = [Query(pull.block, folder / pull.image, pull.place) for pull in asked]
         hits = {answer.id: found(dataset, answer) for answer in ask(built.path, queries, max_false_alarms=_SURE)}
     met = [any(_covers(hit, pull) >= _SAME_PLACE for hit in hits.get(pull.block, [])) for pull in pulls]
@@ -254,6 +269,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--blocks", type=int, default=40, metavar="N", help="blocks to print (default: 40)")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     parser.add_argument("--only", choices=EXPERIMENTS, action="append", help="of what is measured; may be repeated")
+    parser.add_argument("--profile", choices=PROFILES, default="standard", help="of the index that is searched")
+    parser.add_argument(
+        "--height", type=int, default=_HEIGHT, metavar="PX", help="of the pages searched (default: %(default)s)"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves into this PNG")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that index; one for each core by default")
     options = parser.parse_args(words)
@@ -266,7 +285,8 @@ def main(words: Sequence[str] | None = None) -> int:
             sources = blocks_of_folder(options.folder, options.part) if options.folder else blocks_of_data(options.part)
             blocks = choose(sources, options.blocks, rng)
             if "search" in wanted:
-                results["search"] = measure_search(blocks, np.random.default_rng([options.seed, 1]), options.workers)
+                rng, profile = np.random.default_rng([options.seed, 1]), PROFILES[options.profile]
+                results["search"] = measure_search(blocks, rng, options.workers, profile, options.height)
             if "verdicts" in wanted:
                 results["verdicts"] = measure_verdicts(blocks, np.random.default_rng([options.seed, 2]))
         if "real" in wanted:
@@ -277,9 +297,10 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
     about = machine()
-    print(f"impressions, part {options.part}, seed {options.seed}; {about}\n")
+    print(f"impressions, part {options.part}, seed {options.seed}, profile {options.profile}; {about}\n")
     print("\n\n".join(_rows(results)))
     settings = {"part": options.part, "seed": options.seed, "blocks": options.blocks}
+    settings |= {"profile": options.profile, "height": options.height}
     report({**settings, "machine": about, **results}, options.json)
     return 0
 

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+_FINEST = "fine"
+"""Name of a profile, and of features: those of SIFT as that profile has them, which find more than any others."""
+
 _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 
 
@@ -74,10 +77,11 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
 )
 @click.option(
     "--features",
-    type=click.Choice(list(EXTRACTORS)),
+    type=click.Choice([*EXTRACTORS, _FINEST]),
     metavar="NAME",
     help=f"What finds and describes features: {', '.join(EXTRACTORS)}; settled when the index is made, by its "
-    "vocabulary, which must be of these features.  [default: those of the vocabulary]",
+    f"vocabulary, which must be of these features. {_FINEST}: the best there are, sift's with --profile {_FINEST}.  "
+    "[default: those of the vocabulary]",
 )
 @click.option(
     "--layout/--no-layout",
@@ -153,7 +157,8 @@ def add(
       calque add scans.calque volume/mets.xml
       calque add scans.calque scans/ --zones alto/ --metadata catalogue.csv
       calque add scans.calque --metadata catalogue.csv --metadata-key shelfmark
-      calque add fine.calque scans/ --features xfeat --vocabulary fine.h5
+      calque add fine.calque scans/ --features fine
+      calque add xfeat.calque scans/ --features xfeat --vocabulary xfeat.h5
       calque add scans.calque scans/ --scheduler tcp://host:8786
     """
     if not (sources or table or zone_files):
@@ -161,6 +166,10 @@ def add(
     if metadata_key is not None and table is None:
         raise click.UsageError("--metadata-key names a column of the table that --metadata gives")
     require_one_place(scheduler, "--workers", workers)
+    if features == _FINEST:
+        if profile not in (None, _FINEST):
+            raise click.UsageError(f"--features {_FINEST} means --profile {_FINEST}; leave --profile {profile} out")
+        features, profile = "sift", _FINEST
     from index.cluster import connected
     from index.fetching import Fetcher
     from index.metadata import match, read_table

@@ -26,7 +26,7 @@ GEOMETRY_BITS = (32, 64)
 PROFILES: Mapping[str, Mapping[str, int]] = {
     "small": {"max_features": 1000, "geometry_bits": 32},
     "standard": {"max_features": 6400, "geometry_bits": 32},
-    "fine": {"max_features": 12_800, "geometry_bits": 64},
+    "fine": {"max_features": 12_800, "geometry_bits": 64, "work_size": 3200},
 }
 """Settings by name, from the fewest bytes an image to the most exact (docs/profiles.md)."""
 

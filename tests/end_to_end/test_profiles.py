@@ -43,6 +43,17 @@ def test_an_index_keeps_its_profile(collection: Collection, calque: Calque, tmp_
     assert calque("add", index, page, "--profile", "small", "--max-features", 200, "--workers", 0).returncode == 0
     settled = info(index)["settings"]
     assert (settled["max_features"], settled["geometry_bits"]) == (200, PROFILES["small"]["geometry_bits"])
-    other = calque("add", index, page, "--profile", "fine")
+    other = calque("add", index, page, "--profile", "fine", "--work-size", 1600)
     assert other.returncode == 2
     assert "was made with max_features=200, asked for max_features=12800" in other.stderr
+
+
+def test_the_finest_features_are_a_profile(collection: Collection, calque: Calque, tmp_path: Path) -> None:
+    page, index = collection.page("a/camera.jpg"), tmp_path / "i.calque"
+    assert calque("add", index, page, "--features", "fine", "--workers", 0).returncode == 0
+    assert PROFILES["fine"].items() <= info(index)["settings"].items()
+    assert calque("add", index, page, "--features", "fine", "--quiet").returncode == 0
+    other = calque("add", tmp_path / "j.calque", page, "--features", "fine", "--profile", "small")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "leave --profile small out" in other.stderr
+    assert not (tmp_path / "j.calque").exists()
