@@ -66,6 +66,10 @@ _ON_PICTURES = 2 / 3
 _COPIED = 1 / 3
 """Share of a page's details that are found again, wherever they lie, on another scan of it."""
 
+_LINE = 0.1
+"""Share of a page's long side from which on what agrees along a straight line, on two pages of one volume, is taken for
+the edge of a page, a rule or a frame."""
+
 _LEAST_WEIGHED = 0.1
 """Unrelated images weighed in a search at the least: in a small index they are seldom as unrelated as all that."""
 
@@ -266,7 +270,7 @@ class _Searcher:
         most = math.log10(max(max_false_alarms, 1.0) / tests)
         variants = verification.variants(asked.features, asked.region, self._vocabulary, self._pool)
         ballots = self._lister.vote(variants, self._lister.sign(variants)) if self._segments else []
-        found = self._find(asked, variants, ballots, most, query.region is not None)
+        found = self._find(query, asked, variants, ballots, most)
         if rematch is not None and ballots:
             try:
                 found += self._found_again(rematch, variants, ballots, {image_id for image_id, _ in found}, tests)
@@ -285,7 +289,7 @@ class _Searcher:
         return Answer(query.id, query.image, query.region, seconds, tuple(hits), page=query.page, extraction=extraction)
 
     def _find(
-        self, extracted: Extracted, asked: list[Variant], ballots: list[Ballot], limit: float, framed: bool
+        self, query: Query, extracted: Extracted, asked: list[Variant], ballots: list[Ballot], limit: float
     ) -> list[tuple[int, Match]]:
         """Return the catalogue ids of images, and the matches on them with at most 10 ** `limit` false alarms each."""
 
@@ -296,7 +300,7 @@ class _Searcher:
             return candidate, stored, matches
 
         by_image: dict[int, list[Match]] = {}
-        sifted = not framed and not self._keeps_furniture
+        sifted = query.region is None and not self._keeps_furniture
         first, last = 0, _SHORT_LIST
         while ballots:
             candidates = self._lister.candidates(ballots, first, last)
@@ -310,7 +314,10 @@ class _Searcher:
                 for candidate, stored, matches in examined:
                     found[candidate.variant] += bool(matches)
                     if matches and sifted:
-                        matches = self._off_furniture(candidate, stored, asked[candidate.variant], matches, limit)
+                        bound = self._bound_with(query, extracted.pictures, candidate.image_id)
+                        variant = asked[candidate.variant]
+                        line = _LINE * self._work_size if bound else None
+                        matches = self._off_furniture(candidate, stored, variant, matches, limit, line)
                         matches = self._on_pictures(candidate.image_id, matches, extracted)
                     if matches:
                         by_image.setdefault(candidate.image_id, []).extend(matches)
@@ -361,13 +368,27 @@ class _Searcher:
                 )
         return [(image_id, match) for image_id, all_ in found.items() for match in verification.distinct(all_)]
 
+    def _bound_with(self, query: Query, pictures: Pictures | None, image_id: int) -> bool:
+        """Tell whether a query, on which there are `pictures`, and an image are pages of one volume."""
+        if pictures is None or not pictures.is_page or not self._pictures(image_id).is_page:
+            return False
+        return Path(self._index.image(image_id).path).parent == query.image.resolve().parent
+
     def _off_furniture(
-        self, candidate: Candidate, stored: Stored, variant: Variant, matches: list[Match], limit: float
+        self,
+        candidate: Candidate,
+        stored: Stored,
+        variant: Variant,
+        matches: list[Match],
+        limit: float,
+        line: float | None,
     ) -> list[Match]:
-        """Return what is found on an image apart from what is on every scan of its volume."""
+        """Return what is found on an image apart from what is on every scan of its volume, little of it, if so asked,
+        along a straight `line`."""
+        verify = partial(verification.verify, vocabulary=self._vocabulary, limit=limit, line=line)
         furniture = self._known[candidate.image_id]
         if not any(furniture.holds(match.image_points).any() for match in matches):
-            return matches
+            return verify(variant, candidate.matrix, candidate.pairs, stored) if line is not None else matches
         query, image, votes = candidate.pairs
         rest = ~furniture.holds(image[:, :2])
         pairs = query[rest], image[rest], votes[rest]
@@ -376,7 +397,7 @@ class _Searcher:
         matrices, strength, _ = estimate(*pairs, bounds, variant.diagonal, pixels, Tolerance())
         if strength[0] <= 0:
             return []
-        return verification.verify(variant, matrices[0], pairs, stored, self._vocabulary, limit)
+        return verify(variant, matrices[0], pairs, stored)
 
     def _on_pictures(self, image_id: int, matches: list[Match], asked: Extracted) -> list[Match]:
         """Return what lies, most of it, on pictures of the page asked or of the one hit, for layouts miss some; and

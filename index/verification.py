@@ -167,6 +167,7 @@ def verify(
     stored: Stored,
     vocabulary: Vocabulary,
     limit: float,
+    line: float | None = None,
 ) -> list[Match]:
     """Return every place of an image where a query is found with at most 10 ** `limit` false alarms per image.
 
@@ -181,6 +182,8 @@ def verify(
     vocabulary : Vocabulary
     limit : float
         log10 of the false alarms allowed for this image.
+    line : float, optional
+        Length from which on what agrees along a straight line counts little: `matcher.significance.cells_off_lines`.
     """
     found: list[Match] = []
     left = stored.signed
@@ -198,7 +201,9 @@ def verify(
         )
         if agreement is None:
             break
-        count, log_false_alarms = evidence(agreement, variant.frame[:, :2], stored.pixel, vocabulary.supposed_law)
+        count, log_false_alarms = evidence(
+            agreement, variant.frame[:, :2], stored.pixel, vocabulary.supposed_law, line=line
+        )
         if log_false_alarms > limit:
             break
         found.append(match_of(variant, agreement, left.frame[:, :2], count, log_false_alarms))

@@ -22,6 +22,7 @@ __all__ = [
     "number_cells",
     "rematch",
     "strongest_hypothesis",
+    "thinned_lines",
 ]
 
 # One signature each: what is only read may be frozen or mapped.
@@ -460,3 +461,37 @@ def distinct_agreements(query_cells, image_cells, partner, distance, limit, orde
         kept[i] = True
         count += 1
     return count
+
+
+@nb.njit(nb.int64(_F64_2, nb.float64, nb.float64, nb.int64, nb.int64), cache=True, nogil=True)
+def thinned_lines(points, width, length, most, directions):  # type: ignore[no-untyped-def] # types: signature
+    """Count `points` (n, 2), of those in a strip of `width` by `length` or more only `most`.
+
+    The fullest strip is thinned first, and what lies in it is in no other. Strips run in so many `directions`, half a
+    width apart.
+    """
+    n, reach, turn = len(points), 0.0, math.pi / directions
+    for i in range(n):
+        reach = max(reach, math.hypot(points[i, 0] - points[0, 0], points[i, 1] - points[0, 1]))
+    bands = int(4 * reach / width) + 3
+    band = np.empty((directions, n), dtype=np.int64)
+    left, count, fullest = np.ones(n, dtype=np.bool_), 0, most + 1
+    while fullest > most:
+        fullest, direction, place = most, 0, 0
+        for d in range(directions):
+            held, first, last = np.zeros(bands, dtype=np.int64), np.full(bands, np.inf), np.full(bands, -np.inf)
+            for i in range(n):
+                x, y = points[i, 0] - points[0, 0], points[i, 1] - points[0, 1]
+                b = band[d, i] = int(2 * (x * math.cos(turn * d) + y * math.sin(turn * d) + reach) / width)
+                if left[i]:
+                    along = y * math.cos(turn * d) - x * math.sin(turn * d)
+                    held[b], first[b], last[b] = held[b] + 1, min(first[b], along), max(last[b], along)
+            for b in range(bands - 1):
+                long = max(last[b], last[b + 1]) - min(first[b], first[b + 1]) >= length
+                if long and held[b] + held[b + 1] > fullest:
+                    fullest, direction, place = held[b] + held[b + 1], d, b
+        if fullest > most:
+            count += most
+            for i in range(n):
+                left[i] &= not place <= band[direction, i] <= place + 1
+    return count + left.sum()

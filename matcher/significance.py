@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from matcher import _kernels as kernels
 from matcher.geometry import CELL, cells
 
 if TYPE_CHECKING:
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
 
     from matcher.geometry import Agreement
 
-__all__ = ["SHIPPED_LAW", "SPENT", "Law", "compared_cells", "evidence", "expected_cells", "log_tail"]
+__all__ = ["SHIPPED_LAW", "SPENT", "Law", "cells_off_lines", "compared_cells", "evidence", "expected_cells", "log_tail"]
 
 SPENT = 3
 """Agreements that a map has for having been fitted to them."""
+
+_WIDTH, _DIRECTIONS = 12.0, 96
+"""A line is a strip so wide, in pixels of the size the image was extracted at, in one of so many directions."""
+
+_ON_A_LINE = 4
+"""Cells that a line counts as at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,9 @@ SHIPPED_LAW = Law(chance=0.0208, base=0.25, share=0.45, dispersion=1.5, weighed=
 """That of SIFT with the vocabulary that comes with calque (docs/significance.md)."""
 
 
-def evidence(agreement: Agreement, query_points: NDArray, pixel: float, law: Law = SHIPPED_LAW) -> tuple[int, float]:
+def evidence(
+    agreement: Agreement, query_points: NDArray, pixel: float, law: Law = SHIPPED_LAW, *, line: float | None = None
+) -> tuple[int, float]:
     """Weigh an agreement.
 
     Parameters
@@ -89,6 +98,8 @@ def evidence(agreement: Agreement, query_points: NDArray, pixel: float, law: Law
     pixel : float
         Pixels of the image per pixel of the size it was extracted at.
     law : Law
+    line : float, optional
+        Length from which on cells along a straight line count as four at the most (`cells_off_lines`).
 
     Returns
     -------
@@ -99,17 +110,44 @@ def evidence(agreement: Agreement, query_points: NDArray, pixel: float, law: Law
         many.
     """
     count, compared = compared_cells(agreement, query_points, pixel)
+    if line is not None:
+        count = cells_off_lines(agreement, query_points, pixel, line)
     return count, log_tail(count, expected_cells(compared, law.chance), law)
+
+
+def cells_off_lines(agreement: Agreement, query_points: NDArray, pixel: float, line: float) -> int:
+    """Return how many distinct cells agree if those along one straight line count as four at the most.
+
+    Along the edge of a page, a rule or a frame each detail looks like the next, so that two of them agree wherever
+    one is laid along the other: the aperture problem. What pictures hold beside lines is not of that kind.
+
+    Parameters
+    ----------
+    agreement, query_points, pixel
+        As for `evidence`.
+    line : float
+        How long a line is at the least, in pixels of the size the image was extracted at: shorter than this, small cuts
+        keep all that they have.
+    """
+    points = _laid(agreement, query_points[agreement.inliers])
+    _, first = np.unique(cells(points, CELL * pixel), return_index=True)
+    distinct = np.ascontiguousarray(points[first] / pixel)
+    return int(kernels.thinned_lines(distinct, _WIDTH, line, _ON_A_LINE, _DIRECTIONS))
 
 
 def compared_cells(agreement: Agreement, query_points: NDArray, pixel: float) -> tuple[int, NDArray[np.int64]]:
     """Return how many distinct cells agree, and how many comparisons were made in each cell in which any was."""
-    laid = np.column_stack([query_points, np.ones(len(query_points))]) @ agreement.matrix.T
     reached = agreement.compared > 0
-    places = cells(laid[reached, :2] / laid[reached, 2:], CELL * pixel)
+    places = cells(_laid(agreement, query_points[reached]), CELL * pixel)
     _, numbers = np.unique(places, return_inverse=True)
     compared = np.bincount(numbers, agreement.compared[reached]).astype(np.int64)
     return len(np.unique(numbers[agreement.inliers[reached]])), compared
+
+
+def _laid(agreement: Agreement, points: NDArray) -> NDArray[np.float64]:
+    """Return where the map puts points of the query."""
+    laid = np.column_stack([points, np.ones(len(points))]) @ agreement.matrix.T
+    return np.asarray(laid[:, :2] / laid[:, 2:])
 
 
 def expected_cells(compared: NDArray[np.integer], chance: float) -> float:

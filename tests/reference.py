@@ -215,3 +215,25 @@ def distinct_agreements(query_cells, image_cells, partner, distance, limit, orde
             query_used.add(from_cell)
             image_used.add(to_cell)
     return kept
+
+
+def thinned_lines(points, width, length, most, directions):
+    """Twin of `matcher._kernels.thinned_lines`."""
+    left, count = list(range(len(points))), 0
+    reach = max(math.hypot(*(point - points[0])) for point in points) if len(points) else 0.0
+    while True:
+        strips = []
+        for d in range(directions):
+            c, s = math.cos(math.pi / directions * d), math.sin(math.pi / directions * d)
+            relative = {i: points[i] - points[0] for i in left}
+            band = {i: int(2 * (x * c + y * s + reach) / width) for i, (x, y) in relative.items()}
+            along = {i: y * c - x * s for i, (x, y) in relative.items()}
+            for place in sorted({b - step for b in band.values() for step in (0, 1)}):
+                inside = [i for i in left if place <= band[i] <= place + 1]
+                if inside and max(along[i] for i in inside) - min(along[i] for i in inside) >= length:
+                    strips.append(inside)
+        fullest = max(strips, key=len, default=[])
+        if len(fullest) <= most:
+            return count + len(left)
+        count += most
+        left = [i for i in left if i not in set(fullest)]

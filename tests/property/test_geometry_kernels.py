@@ -186,6 +186,18 @@ def test_agreements_are_distinct(seed, n, m):
 
 
 @EXAMPLES
+@given(SEEDS, st.integers(0, 30), st.integers(0, 30), st.integers(1, 6), st.floats(0, 300))
+def test_lines_are_thinned(seed, n, on_a_line, most, length):
+    rng = np.random.default_rng(seed)
+    line = rng.uniform(0, 300, 2) + rng.uniform(-200, 200, (on_a_line, 1)) * rng.normal(0, 1, 2)
+    points = np.concatenate([rng.uniform(0, 300, (n, 2)), line])
+    count = kernels.thinned_lines(points, 12.0, length, most, 12)
+    assert count == reference.thinned_lines(points, 12.0, length, most, 12)
+    assert min(len(points), most) <= count <= len(points)
+    assert kernels.thinned_lines(points, 12.0, 1e4, most, 12) == len(points)  # nothing is so long
+
+
+@EXAMPLES
 @given(SEEDS, st.integers(5, 30))
 def test_estimate_finds_the_map_of_each_image_by_itself(seed, n):
     rng = np.random.default_rng(seed)

@@ -323,6 +323,29 @@ def test_whole_pages_are_found_by_their_pictures(volume, tmp_path, telling):
 
 
 @pytest.mark.compiled
+def test_pages_of_one_volume_are_not_found_by_a_frame(tmp_path, telling):
+    first, second, copy = tmp_path / "volume/1.png", tmp_path / "volume/2.png", tmp_path / "other/2.png"
+    for number, path in enumerate((first, second, copy)):
+        pixels = page_with(picture("coins" if number else "brick", PLACE[2]), 0)
+        down = 100 + 9 * min(number, 1)
+        pixels[down : down + 560, 28:36] = picture("gravel", 560)[:, :8]
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), pixels)
+    telling(PHOTOGRAPH, TEXT, on("ornament", 10, 80, 44, 620))
+    with Index.create(tmp_path / "i.calque", settings()) as made:
+        made.add([first, second, copy], workers=0)
+
+        def found(path: Path, **options: Any) -> set[str]:
+            (answer,) = search(made, [Query("", path)], max_false_alarms=1e-3, threads=1, **options)
+            return {hit.path for hit in answer.hits}
+
+        assert found(first) == {str(first), str(copy)}  # in another volume the same frame is worth telling
+        assert found(second) == {str(second), str(copy)}
+        assert found(first, furniture=True) == {str(first), str(second), str(copy)}
+        assert set(hits(made, Query("", first, Region(10, 80, 44, 620)))) == {"1.png", "2.png"}
+
+
+@pytest.mark.compiled
 def test_a_page_without_pictures_is_found_on_its_copies(volume, tmp_path, telling):
     telling(TEXT)
     with Index.create(tmp_path / "i.calque", settings()) as made:

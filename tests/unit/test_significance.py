@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from matcher.geometry import LIMIT, Agreement, Signed, Tolerance, refine
-from matcher.significance import SHIPPED_LAW, Law, evidence, expected_cells, log_tail
+from matcher.significance import SHIPPED_LAW, Law, cells_off_lines, evidence, expected_cells, log_tail
 
 
 @pytest.mark.parametrize("expected", [0.1, 1.0, 3.7, 25.0])
@@ -110,6 +110,28 @@ def test_cells_grow_with_the_pixel():
     counts = [evidence(agreement(np.ones(100), inliers), grid(100, 10.0), pixel)[0] for pixel in (1.0, 2.0, 4.0)]
     assert counts[0] == 100
     assert counts[0] > counts[1] > counts[2]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.03, 0.8, math.pi / 2, 2.5])
+@pytest.mark.parametrize("pixel", [1.0, 2.5])
+def test_what_lies_on_one_line_counts_little(turn, pixel):
+    along = np.linspace(0, 500, 40)
+    rng = np.random.default_rng(2)
+    line = np.column_stack([np.cos(turn) * along, np.sin(turn) * along]) + rng.uniform(-1.5, 1.5, (40, 2)) + 1000
+    everything = np.ones(40, dtype=np.bool_)
+    assert evidence(agreement(everything, everything), pixel * line, pixel)[0] == 40
+    assert cells_off_lines(agreement(everything, everything), pixel * line, pixel, 160) <= 8
+    # A cut of the size of an initial keeps all that it has, and what lies scattered over a picture most of it.
+    cut, scattered = grid(40, 8.0), rng.uniform(0, 500, (40, 2))
+    assert cells_off_lines(agreement(everything, everything), pixel * cut, pixel, 160) == 40
+    apart = evidence(agreement(everything, everything), pixel * scattered, pixel)[0]
+    assert cells_off_lines(agreement(everything, everything), pixel * scattered, pixel, 160) >= 0.6 * apart
+
+
+def test_evidence_off_lines_is_as_sure_as_fewer_cells_are():
+    line, everything = np.column_stack([np.linspace(0, 500, 40), np.full(40, 3.0)]), np.ones(40, dtype=np.bool_)
+    count, sure = evidence(agreement(everything, everything), line, 1.0, line=160)
+    assert (count, sure) == (4, pytest.approx(log_tail(4, 40 * SHIPPED_LAW.chance), rel=1e-6))
 
 
 def random_signed(rng: np.random.Generator, n: int, extent: float) -> Signed:
