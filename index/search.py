@@ -369,8 +369,9 @@ class _Searcher:
         return [(image_id, match) for image_id, all_ in found.items() for match in verification.distinct(all_)]
 
     def _bound_with(self, query: Query, pictures: Pictures | None, image_id: int) -> bool:
-        """Tell whether a query, on which there are `pictures`, and an image are pages of one volume."""
-        if pictures is None or not pictures.is_page or not self._pictures(image_id).is_page:
+        """Tell whether a query, on which there are `pictures` if they were looked for, and an image are of one volume:
+        of one folder, and one of them a page; the other may be blank."""
+        if not (pictures is not None and pictures.is_page) and not self._pictures(image_id).is_page:
             return False
         return Path(self._index.image(image_id).path).parent == query.image.resolve().parent
 

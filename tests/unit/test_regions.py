@@ -343,6 +343,14 @@ def test_pages_of_one_volume_are_not_found_by_a_frame(tmp_path, telling):
         assert found(second) == {str(second), str(copy)}
         assert found(first, furniture=True) == {str(first), str(second), str(copy)}
         assert set(hits(made, Query("", first, Region(10, 80, 44, 620)))) == {"1.png", "2.png"}
+        blank = tmp_path / "volume/3.png"
+        pixels = np.full_like(pixels, 235)
+        pixels[118:678, 28:36] = picture("gravel", 560)[:, :8]
+        cv2.imwrite(str(blank), pixels)
+        telling()
+        made.add([blank], workers=0)
+        assert found(blank) == {str(blank), str(copy)}
+        assert str(blank) not in found(first)
 
 
 @pytest.mark.compiled
