@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from matcher.augmentation import lies_on_paper, part_with
 from matcher.errors import InputError
+from matcher.images import Scan
 from matcher.looks import ONE_LOOK
 from matcher.networks import device
 from matcher.region_losses import LOSSES, average, losses
 from matcher.region_model import COARSE, FINE, STRIDE, RegionModel, start_from
+from matcher.region_parts import evened, lies_on_paper, mistaken, part_with, shape_of, touch
 from matcher.region_reading import Said
 from matcher.region_targets import assigned
 from matcher.trained import found_in_looks
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from matcher.augmentation import Example
     from matcher.detection import Detection
-    from matcher.images import Scan
     from matcher.looks import Look
     from matcher.schedule import Schedule
 
@@ -42,17 +42,27 @@ __all__ = ["AveragedLearner", "RegionLearner", "another_network", "exported"]
 _THINGS = 0.5
 """Share of the parts that are drawn around a thing; the others are from anywhere."""
 
-_GUESTS = 0.7
-"""Share of the parts on which a thing of another image is laid down."""
+_GUESTS = (0.25, 0.35, 0.25, 0.15)
+"""Shares of the parts on which no, one, two, three things of other images are laid down."""
+
+_MISTAKES, _DECOYS = 0.15, (0.5, 0.35, 0.15)
+"""Shares of the parts drawn around what was mistaken for a thing; and of those on which none, one, two of such are laid
+down."""
+
+_MINED, _ASKED, _EACH, _TAKEN = 8, 120, 4, 0.05
+"""How often in a run it is asked what is mistaken, on how many images and how much of each at most; the least score."""
 
 _TRIED = 400
-"""Things of a class, at most, that are looked at whether they can be laid down."""
+"""Things of a class, at most, that are looked at whether they can be laid down, and of what shape they are."""
 
 _CLIPPED = 5.0
 """Greatest norm of the gradient."""
 
 _KEEP = 0.98
 """Weight of the average of the weights at each step."""
+
+_MISTAKEN = "mistakes"
+"""What a state calls what is mistaken for a thing."""
 
 _BODY_NAMES = ("stem", "down", "lower", "up")
 _BODY = 0.4
@@ -184,6 +194,7 @@ class RegionLearner(AveragedLearner):
         super().__init__(model, [(body, _BODY if start else 1.0), (heads, 1.0)], schedule)
         self._classes, self._long_side = tuple(classes), long_side
         self._weights = [1.0] + [2.0] * len(classes)
+        self._mistakes = np.zeros((0, 5), np.float32)
         self.take(examples, things)
 
     def take(self, examples: Sequence[Callable[[], Example]], things: Sequence[NDArray[np.int64]]) -> None:
@@ -207,9 +218,14 @@ class RegionLearner(AveragedLearner):
         fit = [[(i, j) for i, j in sorted(places) if lies_on_paper(examples[i](), j)] for places in tried]
         # Of a class that never lies on bare paper, what covers its ground is more likely than what lets it through.
         self._guests = [places or own for places, own in zip(fit, self._places, strict=True)]
+        shapes = {(i, j): shape_of(examples[i](), j) for places in tried for i, j in places}
+        self._chances = [evened([shapes.get(place) for place in places]) for places in self._places]
+        self._guest_chances = [evened([shapes.get(place) for place in places]) for places in self._guests]
 
     def learn(self, step: int) -> dict[str, float]:
         """Learn from one batch, and return the losses by name."""
+        if step and step % max(1, self.schedule.steps // _MINED) == 0:
+            self._mistakes = self._mined(np.random.default_rng([self.schedule.seed, step]))
         pixels, *targets = self._batch(self._drawn, step)
         with self._brief():
             outputs = self._model(self._pixels(pixels))
@@ -217,25 +233,58 @@ class RegionLearner(AveragedLearner):
         self._take_step(step, parts.sum())
         return dict(zip(LOSSES, parts.detach().tolist(), strict=True))
 
+    def state(self) -> dict[str, NDArray]:
+        return {**super().state(), _MISTAKEN: self._mistakes}
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        self._mistakes = np.asarray(state[_MISTAKEN], np.float32).reshape(-1, 5)
+        super().restore({name: value for name, value in state.items() if name != _MISTAKEN})
+
+    def _mined(self, rng: np.random.Generator) -> NDArray[np.float32]:
+        """Return what is taken for things on images that are learned from: number of the example, box.
+
+        What is round on the pages of a few books is learned soon not to be a stamp there; laid down on others, it is
+        learned not to be one anywhere (hard negatives, Sung and Poggio 1998).
+        """
+        found = []
+        for number in rng.permutation(len(self._examples))[:_ASKED].tolist():
+            example = self._examples[number]()
+            high, wide = example.pixels.shape[:2]
+            true = [np.vstack(outlines) for outlines in example.outlines]
+            told = self.detect(Scan(example.pixels, wide, high, 1.0, 1.0))
+            corners = (one.box.corners()[[0, 2]] for one in told if one.score >= _TAKEN)
+            wrong = [box for box in corners if not any(touch(box.ravel(), points) for points in true)]
+            found += [[number, *box.ravel()] for box in wrong[:_EACH]]
+        return np.array(found, np.float32).reshape(-1, 5)
+
+    def _mistake(self, rng: np.random.Generator) -> tuple[Example, int]:
+        number, *box = self._mistakes[int(rng.integers(len(self._mistakes)))].tolist()
+        return mistaken(self._examples[int(number)](), np.array(box))
+
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray, ...]:
         on: int | None = None
-        if rng.random() < _THINGS:
-            image, on = _thing(rng, self._places)
+        chance = rng.random()
+        if chance < _THINGS:
+            image, on = _thing(rng, self._places, self._chances)
+            example = self._examples[image]()
+        elif chance < _THINGS + _MISTAKES and len(self._mistakes):
+            example, on = self._mistake(rng)
         else:
-            image = int(rng.integers(len(self._examples)))
+            example = self._examples[int(rng.integers(len(self._examples)))]()
         schedule = self.schedule
-        guest = None
-        if rng.random() < _GUESTS:
-            other, number = _thing(rng, self._guests)
-            guest = self._examples[other](), number
+        many = int(rng.choice(len(_GUESTS), p=_GUESTS))
+        drawn = [_thing(rng, self._guests, self._guest_chances) for _ in range(many)]
+        guests = [(self._examples[i](), j) for i, j in drawn]
+        if len(self._mistakes):
+            guests = [self._mistake(rng) for _ in range(int(rng.choice(len(_DECOYS), p=_DECOYS)))] + guests
         pixels, classes, boxes = part_with(
-            self._examples[image](),
+            example,
             rng,
             schedule.side,
             on=on,
             turns=schedule.turns,
             mirrored=schedule.mirrored,
-            guest=guest,
+            guests=guests,
         )
         targets = [array for cell in (FINE, COARSE) for array in assigned(boxes, classes, cell, pixels.shape)]
         return (pixels, classes, *targets)
@@ -254,10 +303,12 @@ class RegionLearner(AveragedLearner):
         return exported(self._mean, ["classes", "fine", "coarse"])
 
 
-def _thing(rng: np.random.Generator, places: Sequence[Sequence[tuple[int, int]]]) -> tuple[int, int]:
-    """Draw an example and a thing on it, each class as likely."""
-    of_kind = places[int(rng.integers(len(places)))]
-    return of_kind[int(rng.integers(len(of_kind)))]
+def _thing(
+    rng: np.random.Generator, places: Sequence[Sequence[tuple[int, int]]], chances: Sequence[NDArray[np.float64]]
+) -> tuple[int, int]:
+    """Draw an example and a thing on it, each class as likely, and of a class each thing as its chances are."""
+    kind = int(rng.integers(len(places)))
+    return places[kind][int(rng.choice(len(places[kind]), p=chances[kind]))]
 
 
 def another_network(error: ValueError) -> InputError:

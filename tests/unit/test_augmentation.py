@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import matcher.augmentation
 import matcher.painted_parts
-from matcher.augmentation import Example, part_with, toned
+import matcher.region_parts
+from matcher.augmentation import Example, toned
 from matcher.painted_parts import damage_laid_on, masked_part
+from matcher.region_parts import evened, part_with, shape_of
 from matcher.region_targets import IGNORED
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ SIDE = 128
 def _plain_tones() -> Iterator[None]:
     """Leave tones as they are, so that what is dark stays so."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matcher.augmentation, "toned", lambda pixels, rng: pixels)
-        for module in (matcher.augmentation, matcher.painted_parts):
+        patch.setattr(matcher.region_parts, "toned", lambda pixels, rng: pixels)
+        for module in (matcher.region_parts, matcher.painted_parts):
             patch.setattr(module, "relit", lambda pixels, rng, swapped=0.0: pixels)
         yield
 
@@ -66,7 +67,7 @@ def test_a_thing_of_another_page_is_laid_down_beside_what_is_there():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         pixels, classes, boxes = part_with(
-            blank, rng, 160, on=None, turns="any", mirrored=False, guest=(disc_page(), 0)
+            blank, rng, 160, on=None, turns="any", mirrored=False, guests=[(disc_page(), 0)]
         )
         for _, left, top, right, bottom in boxes:
             laid += 1
@@ -74,6 +75,20 @@ def test_a_thing_of_another_page_is_laid_down_beside_what_is_there():
             assert middle.max() < 140
             assert classes[round((top + bottom) / 8), round((left + right) / 8)] == 1
     assert laid >= 12  # not on the black beside the page
+
+
+def test_rare_shapes_are_drawn_as_often_as_common_ones():
+    pixels = np.full((300, 240, 3), 230, np.uint8)
+    bar = np.array([[20.0, 20], [120, 20], [120, 45], [20, 45]])
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    bars = Example(pixels, np.zeros(2, np.int64), ((bar,), ((bar - 70) @ turn + 100,)), np.ones(2, bool))
+    shapes = [shape_of(disc_page(radius), 0) for radius in (20, 22, 24, 21, 23, 22, 22, 22)]
+    rare = [shape_of(bars, number) for number in (0, 1)]
+    np.testing.assert_allclose(*rare, rtol=1e-4)  # however it lies
+    chances = evened([*shapes, *rare])
+    assert chances.sum() == pytest.approx(1)
+    assert chances[-2:].sum() == pytest.approx(0.35, abs=0.03)  # two of ten, and one of two shapes
+    np.testing.assert_allclose(evened([*shapes, None]), 1 / 9)
 
 
 def test_what_is_cut_off_is_not_learned():

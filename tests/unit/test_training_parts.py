@@ -77,6 +77,38 @@ def test_the_network_in_torch_says_what_opencv_says():
         start_pixels_from(again, convolutions(WEIGHTS.read_bytes()))
 
 
+def test_what_is_mistaken_is_part_of_what_a_run_goes_on_with(monkeypatch):
+    pytest.importorskip("torch")
+    from matcher import region_learning
+    from matcher.augmentation import Example
+
+    def sees(_learner: object, _scan: object) -> list[Detection]:
+        wrong, touching, unsure = Region(60, 60, 20, 10), Region(40, 30, 30, 30), Region(5, 70, 10, 10)
+        return [Detection(wrong, "block", 0.6), Detection(touching, "block", 0.5), Detection(unsure, "block", 0.01)]
+
+    monkeypatch.setattr(region_learning.RegionLearner, "detect", sees)
+    rng = np.random.default_rng(4)
+    pages = []
+    for _ in range(2):
+        pixels = rng.integers(200, 255, (96, 96, 3), dtype=np.uint8)
+        pixels[20:44, 30:60] = 40
+        box = np.array([[30.0, 20], [60, 20], [60, 44], [30, 44]])
+        pages.append(Example(pixels, np.zeros(1, np.int64), ((box,),), np.ones(1, bool)))
+
+    def fresh() -> region_learning.RegionLearner:
+        schedule = Schedule(steps=16, batch=2, side=64, turns="any")
+        readers = [lambda page=page: page for page in pages]
+        return region_learning.RegionLearner(readers, [page.kinds for page in pages], ["block"], 96, schedule)
+
+    one, other = fresh(), fresh()
+    assert one.state()["mistakes"].shape == (0, 5)
+    for step in range(3):
+        one.learn(step)
+    assert sorted(one.state()["mistakes"].tolist()) == [[number, 60, 60, 80, 70] for number in (0, 1)]
+    other.restore(one.state())
+    assert other.learn(3) == one.learn(3)
+
+
 def test_a_card_is_read_as_it_was_written():
     card = Card("regions", ("stamp", "étiquette"), 512, 0.4, (1.5, -0.25), {"seed": 3})
     model = with_card(WEIGHTS.read_bytes(), card)
