@@ -7,11 +7,12 @@ python -m benchmarks.detection_training cracks --keep /tmp/cracks --trained
 ```
 
 Stamps: 60 pages of part ``dev`` to learn from (of which calque keeps some to validate by), 40 pages of part ``test`` to
-measure on; with ``--part dev`` 40 others of ``dev``, for choosing. Pages whose stamps of libraries are marked are left
-out; to find one that was not is neither right nor wrong. Cracks: 12 photographs of ``various/`` (BSDS500) to learn
-from, 26 others to measure on. Minutes are those of the processor, in one thread, of training, with the measures on what
-is kept for validation. What is learned from is the same for both parts: ``--trained`` measures on one the model that a
-run with ``--keep`` has left.
+measure on; for choosing, with ``--part dev`` 40 others of ``dev``, and with ``--part books`` all of ``dev`` whose books
+nothing is learned from, each stamped twice: of the other 40 most are of books that are learned from. Pages whose stamps
+of libraries are marked are left out; to find one that was not is neither right nor wrong. Cracks: 12 photographs of
+``various/`` (BSDS500) to learn from, 26 others to measure on. Minutes are those of the processor, in one thread, of
+training, with the measures on what is kept for validation. What is learned from is the same for all parts:
+``--trained`` measures on one the model that a run with ``--keep`` has left.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from matcher.images import read_image
 from matcher.trained import TrainedDetector, read_trained
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 __all__ = ["crack_folder", "stamp_folder"]
@@ -46,6 +49,9 @@ __all__ = ["crack_folder", "stamp_folder"]
 _LEARNED, _MEASURED = 60, 40
 _STAMPS = (0, 1, 1, 2, 3)
 """Stamps on a page, each as likely."""
+
+_PRINTS = (10, 11)
+"""Pages of other books are stamped so many times: by these seeds beyond the first."""
 
 _OF_LIBRARIES = {
     "bnf_fr_1728__btv1b84473026_f5": (56, 873, 96, 91),
@@ -63,7 +69,29 @@ _PAINTED, _MAPPED = 12, 26
 _READ = 1600
 
 
-def stamp_folder(folder: Path, part: str, many: int, seed: int, skip: int = 0) -> Path:
+def _pages(part: str) -> list[dict[str, Any]]:
+    """Return the pages of a part on which nobody has marked a stamp of a library."""
+    known = json.loads((data_folder() / "pages" / "layout.json").read_text(encoding="utf-8"))
+    return [
+        page
+        for page in known
+        if page["part"] == part and not any("stamp" in zone["label"].lower() for zone in page["zones"])
+    ]
+
+
+def _drawn(part: str, seed: int, many: int, skip: int = 0) -> list[int]:
+    """Return the numbers of so many pages, drawn at random, after so many."""
+    return np.random.default_rng(seed).permutation(len(_pages(part)))[skip : skip + many].tolist()
+
+
+def _of_other_books(seed: int) -> list[int]:
+    """Return the numbers of the pages of ``dev`` whose books nothing is learned from."""
+    pages = _pages("dev")
+    learned = {pages[number]["book"] for number in _drawn("dev", seed, _LEARNED)}
+    return [number for number, page in enumerate(pages) if page["book"] not in learned]
+
+
+def stamp_folder(folder: Path, part: str, numbers: Sequence[int], seed: int) -> Path:
     """Write pages with stamps as JPEG, and ``stamps.json``, a COCO file of them; return its path.
 
     Parameters
@@ -71,21 +99,15 @@ def stamp_folder(folder: Path, part: str, many: int, seed: int, skip: int = 0) -
     folder : Path
     part : str
         ``dev`` or ``test``: whose pages.
-    many, skip : int
-        How many of them, after how many.
+    numbers : sequence of int
+        Which of them.
     seed : int
     """
-    root = data_folder() / "pages"
-    known = json.loads((root / "layout.json").read_text(encoding="utf-8"))
-    pages = [
-        page
-        for page in known
-        if page["part"] == part and not any("stamp" in zone["label"].lower() for zone in page["zones"])
-    ]
+    root, pages = data_folder() / "pages", _pages(part)
     folder.mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
-    for number in np.random.default_rng(seed).permutation(len(pages))[skip : skip + many].tolist():
+    for number in numbers:
         page = pages[number]
         rng = np.random.default_rng([seed, number])
         made = stamped(read_image(root / page["image"], gray=False).pixels, rng, int(rng.choice(_STAMPS)))
@@ -147,22 +169,28 @@ def _said(line: str) -> None:
 
 def _stamps(folder: Path, part: str, seed: int, asked: dict[str, Any] | None) -> dict[str, Any]:
     learned = folder / "learned"
-    annotated = read_annotated(stamp_folder(learned, "dev", _LEARNED, seed) if asked else learned / "stamps.json")
-    skip = _LEARNED if part == "dev" else 0
-    truth = read_annotated(stamp_folder(folder / part, part, _MEASURED, seed, skip))
+    own = stamp_folder(learned, "dev", _drawn("dev", seed, _LEARNED), seed) if asked else learned / "stamps.json"
+    annotated = read_annotated(own)
+    if part == "books":
+        numbers = _of_other_books(seed)
+        files = [stamp_folder(folder / f"{part}{i}", "dev", numbers, seed + i) for i in _PRINTS]
+    else:
+        numbers = _drawn(part, seed, _MEASURED, _LEARNED if part == "dev" else 0)
+        files = [stamp_folder(folder / part, part, numbers, seed)]
+    truth = [image for file in files for image in read_annotated(file).images]
     path = folder / "stamps.onnx"
     if asked:
         train_detector(annotated, path, DetectionTraining(**asked), told=_said, progress=lambda *_: None)
     detector = TrainedDetector(str(path))
-    found = [detector.detect(read_image(one.path, gray=False, long_side=_READ), 0.0) for one in truth.images]
-    matches = [matched_on(*pair, "stamp") for pair in zip(truth.images, found, strict=True)]
+    found = [detector.detect(read_image(one.path, gray=False, long_side=_READ), 0.0) for one in truth]
+    matches = [matched_on(*pair, "stamp") for pair in zip(truth, found, strict=True)]
     sure = detector.usual_score
     right = sum(int(page.right[0][page.scores >= sure].sum()) for page in matches)
     told = sum(int((page.scores >= sure).sum()) for page in matches)
     return {
         "learned_pages": len(annotated.images),
         "learned_things": sum(annotated.counts().values()),
-        "measured_pages": len(truth.images),
+        "measured_pages": len(truth),
         **figures_of(matches),
         "precision": right / told if told else None,
         "recall": right / sum(page.true for page in matches),
@@ -215,7 +243,7 @@ def main() -> None:
     """Measure from the command line."""
     parser = arguments(str(__doc__).partition("\n")[0], dataset=False)
     parser.add_argument("what", choices=("stamps", "cracks"))
-    parser.add_argument("--part", choices=("dev", "test"), default="test", help="whose pages are measured on")
+    parser.add_argument("--part", choices=("dev", "books", "test"), default="test", help="whose pages are measured on")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--together", type=float, default=None)
@@ -228,6 +256,8 @@ def main() -> None:
     parser.add_argument("--trained", action="store_true", help="measure the model in the folder of --keep")
     parser.add_argument("--training-seed", type=int, default=None, help="of the training alone, not of the material")
     asked = parser.parse_args()
+    if asked.part == "books" and asked.what == "cracks":
+        parser.error("--part books is for stamps")
     if asked.trained and not asked.keep:
         parser.error("--trained needs --keep")
     import torch
