@@ -314,9 +314,11 @@ class _Searcher:
                 for candidate, stored, matches in examined:
                     found[candidate.variant] += bool(matches)
                     if matches and sifted:
-                        bound = self._bound_with(query, extracted.pictures, candidate.image_id)
                         variant = asked[candidate.variant]
-                        line = _LINE * self._work_size if bound else None
+                        bound = self._bound_with(query, extracted.pictures, candidate.image_id)
+                        whole = _COPIED * max(len(variant.features), len(stored.signed.words))
+                        copied = any(len(match.query_points) >= whole for match in matches)
+                        line = _LINE * self._work_size if bound and not copied else None
                         matches = self._off_furniture(candidate, stored, variant, matches, limit, line)
                         matches = self._on_pictures(candidate.image_id, matches, extracted)
                     if matches:

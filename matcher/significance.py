@@ -34,8 +34,9 @@ SPENT = 3
 _WIDTH, _DIRECTIONS = 12.0, 96
 """A line is a strip so wide, in pixels of the size the image was extracted at, in one of so many directions."""
 
-_ON_A_LINE = 4
-"""Cells that a line counts as at the most."""
+_ON_A_LINE, _EVENLY = 4, 3
+"""Cells that a line counts as at the most: so many, or so many times what it would hold were all cells strewn evenly
+over a square as wide as they reach. Pages and pictures full of details have many on every line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def evidence(
         Pixels of the image per pixel of the size it was extracted at.
     law : Law
     line : float, optional
-        Length from which on cells along a straight line count as four at the most (`cells_off_lines`).
+        Length from which on cells along a straight line count as few (`cells_off_lines`).
 
     Returns
     -------
@@ -116,7 +117,7 @@ def evidence(
 
 
 def cells_off_lines(agreement: Agreement, query_points: NDArray, pixel: float, line: float) -> int:
-    """Return how many distinct cells agree if those along one straight line count as four at the most.
+    """Return how many distinct cells agree if those along one straight line count as few.
 
     Along the edge of a page, a rule or a frame each detail looks like the next, so that two of them agree wherever
     one is laid along the other: the aperture problem. What pictures hold beside lines is not of that kind.
@@ -132,7 +133,9 @@ def cells_off_lines(agreement: Agreement, query_points: NDArray, pixel: float, l
     points = _laid(agreement, query_points[agreement.inliers])
     _, first = np.unique(cells(points, CELL * pixel), return_index=True)
     distinct = np.ascontiguousarray(points[first] / pixel)
-    return int(kernels.thinned_lines(distinct, _WIDTH, line, _ON_A_LINE, _DIRECTIONS))
+    reach = float(np.hypot(*np.ptp(distinct, axis=0))) if len(distinct) else 0.0
+    most = max(_ON_A_LINE, math.ceil(_EVENLY * len(distinct) * _WIDTH / max(reach, line)))
+    return int(kernels.thinned_lines(distinct, _WIDTH, line, most, _DIRECTIONS))
 
 
 def compared_cells(agreement: Agreement, query_points: NDArray, pixel: float) -> tuple[int, NDArray[np.int64]]:

@@ -128,6 +128,16 @@ def test_what_lies_on_one_line_counts_little(turn, pixel):
     assert cells_off_lines(agreement(everything, everything), pixel * scattered, pixel, 160) >= 0.6 * apart
 
 
+def test_what_is_full_of_details_keeps_them():
+    rng = np.random.default_rng(5)
+    page = np.concatenate(
+        [rng.uniform(0, 1000, (1500, 2)), np.column_stack([np.linspace(0, 1000, 100), np.full(100, 5.0)])]
+    )
+    everything = np.ones(len(page), dtype=np.bool_)
+    apart = evidence(agreement(everything, everything), page, 1.0)[0]
+    assert 0.9 * apart < cells_off_lines(agreement(everything, everything), page, 1.0, 160) < apart
+
+
 def test_evidence_off_lines_is_as_sure_as_fewer_cells_are():
     line, everything = np.column_stack([np.linspace(0, 500, 40), np.full(40, 3.0)]), np.ones(40, dtype=np.bool_)
     count, sure = evidence(agreement(everything, everything), line, 1.0, line=160)
