@@ -351,6 +351,10 @@ def test_pages_of_one_volume_are_not_found_by_a_frame(tmp_path, telling):
         made.add([blank], workers=0)
         assert found(blank) == {str(blank), str(copy)}
         assert str(blank) not in found(first)
+        twin = tmp_path / "volume/4.png"
+        twin.write_bytes(blank.read_bytes())
+        made.add([twin], workers=0)
+        assert {str(blank), str(twin)} <= found(blank)  # a copy is one, whatever it is found by
 
 
 @pytest.mark.compiled
