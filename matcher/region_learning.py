@@ -65,11 +65,8 @@ _MISTAKEN = "mistakes"
 """What a state calls what is mistaken for a thing."""
 
 _BODY_NAMES = ("stem", "down", "lower", "up")
-_BODY = 0.4
+_BODY = 0.7
 """Learning rate of what is known of pages already, of that of what says the classes."""
-
-_FIXED = ("stem", "down.0")
-"""What stays as it is where the network knows pages already: edges are edges, and it saves a third of the time."""
 
 _SHORT = ("avx512_bf16", "amx_bf16")
 """What processors call it that they multiply numbers of 16 bits, twice as many at a time."""
@@ -186,9 +183,7 @@ class RegionLearner(AveragedLearner):
                 start_from(model, start)
             except ValueError as error:
                 raise another_network(error) from error
-            for name, weights in model.named_parameters():
-                weights.requires_grad_(not name.startswith(_FIXED))
-        known = [(name, weights) for name, weights in model.named_parameters() if weights.requires_grad]
+        known = list(model.named_parameters())
         body = [weights for name, weights in known if name.startswith(_BODY_NAMES)]
         heads = [weights for name, weights in known if not name.startswith(_BODY_NAMES)]
         super().__init__(model, [(body, _BODY if start else 1.0), (heads, 1.0)], schedule)
