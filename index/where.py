@@ -358,7 +358,8 @@ def _comparing(sign: str, wanted: str) -> Callable[[str], bool]:
 
 
 def _number(text: str) -> float | None:
-    return float(text) if _NUMBER.fullmatch(text.strip()) else None
+    text = text.strip()  # of separators, too, that float() does not pass over
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _date(text: str) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from index.store import Index
@@ -112,6 +112,7 @@ def test_any_text_is_understood_or_refused(text: str) -> None:
     assert condition.test(dict.fromkeys(condition.keys, "1912")) in (True, False)
 
 
+@example("0\x1f", "")
 @given(st.text(), st.text(max_size=5))
 def test_any_value_can_be_quoted(value: str, key: str) -> None:
     quoted = "'" + value.replace("'", "''") + "'"
