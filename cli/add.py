@@ -55,7 +55,8 @@ _DEFAULTS = {item.name: item.default for item in dataclasses.fields(Settings)}
     "--work-size",
     type=click.IntRange(min=64),
     metavar="PX",
-    help=f"Long side to which images are reduced; settled when the index is made.  [default: {_DEFAULTS['work_size']}]",
+    help="Long side to which images are reduced; settled when the index is made.  [default: as the profile says, else "
+    f"{_DEFAULTS['work_size']}]",
 )
 @click.option(
     "--profile",

@@ -316,9 +316,7 @@ class _Searcher:
                     if matches and sifted:
                         variant = asked[candidate.variant]
                         bound = self._bound_with(query, extracted.pictures, candidate.image_id)
-                        whole = _COPIED * max(len(variant.features), len(stored.signed.words))
-                        copied = any(len(match.query_points) >= whole for match in matches)
-                        line = _LINE * self._work_size if bound and not copied else None
+                        line = self._line(variant, stored, matches) if bound else None
                         matches = self._off_furniture(candidate, stored, variant, matches, limit, line)
                         matches = self._on_pictures(candidate.image_id, matches, extracted)
                     if matches:
@@ -376,6 +374,13 @@ class _Searcher:
         if not (pictures is not None and pictures.is_page) and not self._pictures(image_id).is_page:
             return False
         return Path(self._index.image(image_id).path).parent == query.image.resolve().parent
+
+    def _line(self, variant: Variant, stored: Stored, matches: list[Match]) -> float | None:
+        """Return the length from which a line counts little on another page of the volume; None on a copy of the page,
+        on which a share of the details of either is found."""
+        most = _COPIED * max(len(variant.features), len(stored.signed.words))
+        copied = any(len(match.query_points) >= most for match in matches)
+        return None if copied else _LINE * self._work_size
 
     def _off_furniture(
         self,
